@@ -1,0 +1,1 @@
+//! Exchanges, queues, bindings, policies, users and rights, in one table

@@ -1,0 +1,1 @@
+//! Where packs rest: the port and its POSIX directory

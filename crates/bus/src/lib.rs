@@ -1,0 +1,1 @@
+//! The message bus: session, envelope, confirmed publishing, consuming, dead letters

@@ -1,0 +1,1 @@
+//! The database of record: workloads, snapshots, restores, sagas, jobs, outbox, timers

@@ -1,0 +1,1 @@
+//! Work on a lineage: seal, pack, commit, read, verify, purge

@@ -1,0 +1,60 @@
+//! A datamover's view of its own host: its instances, and the disks it may open. Messages carry ids; what they mean on
+//! this host is found out here.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use model::{ByteCount, DiskFormat, DiskId, Failure, InstanceId, VolumeId, VolumeSnapshotId};
+
+/// What a freeze did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frozen {
+    /// File systems frozen; 0 when the guest has no agent.
+    pub count: u32,
+}
+
+/// What a thaw did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thawed {
+    /// File systems thawed; 0 when nothing was frozen any more.
+    pub count: u32,
+}
+
+/// A point in time to read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceDisk {
+    /// Opened beneath the cloud's own folder, links refused.
+    pub path: PathBuf,
+    /// Told by the cloud, never probed.
+    pub format: DiskFormat,
+    pub size: ByteCount,
+}
+
+/// A volume to write to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationDisk {
+    pub path: PathBuf,
+    pub format: DiskFormat,
+    pub size: ByteCount,
+}
+
+/// What a datamover asks of its host.
+///
+/// Errors: a `Failure`; `FOREIGN_INSTANCE` for an instance of another host, `NO_SUCH_DISK` for an id that names nothing.
+#[async_trait]
+pub trait Host: fmt::Debug + Send + Sync {
+    /// Flushes and freezes the guest's file systems. Freezing a frozen guest succeeds.
+    async fn freeze(&self, instance: InstanceId) -> Result<Frozen, Failure>;
+    /// Thaws; succeeds when nothing is frozen.
+    async fn thaw(&self, instance: InstanceId) -> Result<Thawed, Failure>;
+    /// Finds the volume snapshot of a disk of an instance of this host.
+    async fn source_disk(
+        &self,
+        instance: InstanceId,
+        disk: &DiskId,
+        volume_snapshot: VolumeSnapshotId,
+    ) -> Result<SourceDisk, Failure>;
+    /// Finds a volume that is attached nowhere.
+    async fn destination_disk(&self, volume: VolumeId) -> Result<DestinationDisk, Failure>;
+}

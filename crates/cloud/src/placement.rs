@@ -1,0 +1,26 @@
+//! dmapi's one question: where?
+
+use std::fmt;
+
+use async_trait::async_trait;
+use model::{Failure, HostName, InstanceId, PoolName, TargetId, VolumeId};
+
+/// Where an instance is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Located {
+    /// On this compute host.
+    On(HostName),
+    /// The cloud knows no such instance.
+    Nowhere,
+}
+
+/// Resolves work to hosts and pools. Reads only.
+#[async_trait]
+pub trait Placement: fmt::Debug + Send + Sync {
+    /// The compute host of an instance.
+    async fn locate_instance(&self, id: InstanceId) -> Result<Located, Failure>;
+    /// A pool of datamovers that reach the storage of a volume.
+    async fn pool_of_volume(&self, id: VolumeId) -> Result<PoolName, Failure>;
+    /// A pool of datamovers that reach a backup target.
+    async fn pool_of_target(&self, id: TargetId) -> Result<PoolName, Failure>;
+}

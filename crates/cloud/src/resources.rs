@@ -1,0 +1,118 @@
+//! The port of the controllers' cloud workers: resources are found again by tag, so that every effect can be repeated.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use model::{ByteCount, DiskFormat, Failure, InstanceId, ProjectId, SagaId, VolumeId, VolumeSnapshotId};
+use serde::{Deserialize, Serialize};
+
+use crate::InstanceDescription;
+
+/// What an effect leaves on its resource: saga, step and branch. Clouds have no idempotency keys and names are not unique.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tag(String);
+
+impl Tag {
+    /// The tag of the effect of one branch of one step.
+    #[must_use]
+    pub fn new(saga_id: SagaId, step: &str, branch: u16) -> Self {
+        Self(format!("{saga_id}/{step}/{branch}"))
+    }
+
+    /// Takes a tag as it came over the bus or was read from a resource.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The text on the resource.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A volume to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewVolume {
+    pub name: String,
+    pub size: ByteCount,
+    pub volume_type: String,
+    pub format: DiskFormat,
+    pub bootable: bool,
+    pub tag: Tag,
+}
+
+/// An instance to make from volumes that hold their bytes already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewInstance {
+    pub name: String,
+    /// As captured; its id and disks are those of the original.
+    pub description: InstanceDescription,
+    /// In boot order.
+    pub volume_ids: Vec<VolumeId>,
+    pub tag: Tag,
+}
+
+/// One row of a full listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Resource {
+    pub kind: ResourceKind,
+    pub id: String,
+    pub name: String,
+    pub tag: Option<Tag>,
+}
+
+/// What can be left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ResourceKind {
+    Instance,
+    Volume,
+    VolumeSnapshot,
+}
+
+/// Effects on the cloud, each for one project.
+///
+/// Every create first looks for its tag and returns what it finds; every delete by tag succeeds when nothing is there.
+/// Errors: a `Failure` whose class tells whether a retry may help; an answer that was lost is `Indeterminate`.
+#[async_trait]
+pub trait Cloud: fmt::Debug + Send + Sync {
+    /// Reads an instance. Codes: `INSTANCE_NOT_FOUND`, also when it belongs to another project.
+    async fn describe_instance(
+        &self,
+        project: &ProjectId,
+        id: InstanceId,
+    ) -> Result<InstanceDescription, Failure>;
+    /// Lists the ids and names of all instances of the project.
+    async fn list_instances(&self, project: &ProjectId) -> Result<Vec<(InstanceId, String)>, Failure>;
+    /// Cuts a volume at the present moment.
+    async fn create_volume_snapshot(
+        &self,
+        project: &ProjectId,
+        volume: VolumeId,
+        tag: &Tag,
+    ) -> Result<VolumeSnapshotId, Failure>;
+    /// Deletes the volume snapshots that bear `tag`.
+    async fn delete_volume_snapshots(&self, project: &ProjectId, tag: &Tag) -> Result<(), Failure>;
+    /// Makes an empty volume that reads as zeros.
+    async fn create_volume(&self, project: &ProjectId, volume: &NewVolume) -> Result<VolumeId, Failure>;
+    /// Deletes the volumes that bear `tag`.
+    async fn delete_volumes(&self, project: &ProjectId, tag: &Tag) -> Result<(), Failure>;
+    /// Makes an instance from written volumes.
+    async fn create_instance(
+        &self,
+        project: &ProjectId,
+        instance: &NewInstance,
+    ) -> Result<InstanceId, Failure>;
+    /// Deletes the instances that bear `tag`; their volumes stay.
+    async fn delete_instances(&self, project: &ProjectId, tag: &Tag) -> Result<(), Failure>;
+    /// Lists everything that a saga could leave behind in the project, ours or not: for ledgers before and after.
+    async fn list_resources(&self, project: &ProjectId) -> Result<Vec<Resource>, Failure>;
+}

@@ -1,0 +1,1 @@
+//! A cloud made of a folder

@@ -1,0 +1,1 @@
+//! Reading and writing virtual disks through qemu-nbd children

@@ -1,0 +1,27 @@
+//! The nouns of Holdfast and their state machines.
+//!
+//! Everything imports this crate; it imports none of ours, does no I/O and has no async. Wire, database, REST and
+//! target have their own types and convert at their edge.
+
+mod failure;
+mod id;
+mod job;
+mod restore;
+mod size;
+mod snapshot;
+mod time;
+mod transition;
+mod workload;
+
+pub use failure::{ErrorClass, Failure};
+pub use id::{
+    DiskId, HostName, InstanceId, InvalidId, JobId, LineageId, MessageId, PackId, PoolName, ProjectId,
+    RestoreId, SagaId, SnapshotId, TargetId, UserId, VolumeId, VolumeSnapshotId, WorkloadId,
+};
+pub use job::JobKey;
+pub use restore::{RestoreEvent, RestoreState};
+pub use size::{ByteCount, Extent};
+pub use snapshot::{Consistency, DiskFormat, SnapshotEvent, SnapshotKind, SnapshotState};
+pub use time::Timestamp;
+pub use transition::{IllegalTransition, InvalidState};
+pub use workload::{WorkloadEvent, WorkloadState};

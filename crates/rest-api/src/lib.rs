@@ -1,0 +1,1 @@
+//! Bodies and paths of the REST API, and its typed client

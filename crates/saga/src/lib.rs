@@ -1,0 +1,1 @@
+//! Durable steps with compensation: a pure machine and the typed definitions that feed it

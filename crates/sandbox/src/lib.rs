@@ -1,0 +1,1 @@
+//! Private RabbitMQ and MariaDB for tests and the demo

@@ -1,0 +1,1 @@
+//! Skeleton of a service: config, telemetry, watchdog, health, thin bus actors

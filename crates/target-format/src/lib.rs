@@ -1,0 +1,1 @@
+//! What lies on a backup target: names, records, packs, manifests; pure codecs

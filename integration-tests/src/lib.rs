@@ -1,0 +1,1 @@
+//! The whole, with real processes around a real broker
