@@ -1,0 +1,1 @@
+//! Client of RabbitMQ's management API: users, rights, queues.
