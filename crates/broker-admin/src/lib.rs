@@ -1,1 +1,10 @@
 //! Client of RabbitMQ's management API: users, rights, queues.
+//!
+//! Applies what `bus-config` says to a broker; decides nothing. Called by `holdfast-controller host`, by the sandbox and
+//! by tests.
+
+mod admin;
+mod error;
+
+pub use admin::{Admin, QueueInfo};
+pub use error::Error;

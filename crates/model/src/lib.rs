@@ -6,6 +6,7 @@
 mod failure;
 mod id;
 mod job;
+mod object_name;
 mod restore;
 mod size;
 mod snapshot;
@@ -19,6 +20,7 @@ pub use id::{
     RestoreId, SagaId, SnapshotId, TargetId, UserId, VolumeId, VolumeSnapshotId, WorkloadId,
 };
 pub use job::JobKey;
+pub use object_name::{InvalidObjectName, ObjectName};
 pub use restore::{RestoreEvent, RestoreState};
 pub use size::{ByteCount, Extent};
 pub use snapshot::{Consistency, DiskFormat, SnapshotEvent, SnapshotKind, SnapshotState};

@@ -182,6 +182,17 @@ impl Consistency {
     }
 }
 
+impl FromStr for Consistency {
+    type Err = InvalidState;
+    fn from_str(text: &str) -> Result<Self, InvalidState> {
+        match text {
+            "crash" => Ok(Self::Crash),
+            "filesystem" => Ok(Self::Filesystem),
+            _ => Err(InvalidState { noun: "consistency", text: text.to_owned() }),
+        }
+    }
+}
+
 /// How a disk's bytes lie in its file. Always told, never probed: a guest can write a qcow2 header into a raw disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

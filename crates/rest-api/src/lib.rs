@@ -1,1 +1,36 @@
-//! Bodies and paths of the REST API, and its typed client
+//! Bodies, paths and errors of the REST API in T4O's shape, shared by the controller and the command line, and a typed
+//! client. Knows nothing of the catalog or of sagas. What is ours alone (disks' states, sagas, targets) is named so.
+
+mod client;
+mod error;
+mod loose;
+mod restore;
+mod saga;
+mod snapshot;
+mod target;
+mod time;
+mod workload;
+
+pub use client::{Client, Endpoint};
+pub use error::{Error, ErrorBody, ErrorDetail, Fault};
+pub use loose::LooseBool;
+pub use restore::{
+    NewRestore, NewRestoreBody, OpenstackOptions, Restore, RestoreBody, RestoreDisk, RestoreInstance,
+    RestoreInstanceOptions, RestoreKind, RestoreList, RestoreOptions, RestoreSummary,
+};
+pub use saga::{Saga, SagaBody, SagaEvent, SagaJob, SagaList, SagaStep, SagaSummary};
+pub use snapshot::{
+    NewSnapshot, NewSnapshotBody, Snapshot, SnapshotBody, SnapshotDisk, SnapshotInstance, SnapshotList,
+    SnapshotSummary,
+};
+pub use target::{Health, Target, TargetList};
+pub use time::ApiTime;
+pub use workload::{
+    Link, NewWorkload, NewWorkloadBody, NewWorkloadInstance, StorageUsage, UsageByKind, Workload,
+    WorkloadBody, WorkloadInstance, WorkloadList, WorkloadSummary,
+};
+
+/// The header that carries the token.
+pub const TOKEN_HEADER: &str = "X-Auth-Token";
+/// The header that names a request in replies and logs: `req-<uuid>`.
+pub const REQUEST_ID_HEADER: &str = "X-Compute-Request-Id";

@@ -1,1 +1,20 @@
-//! Skeleton of a service: config, telemetry, watchdog, health, thin bus actors
+//! What every service of Holdfast is made of: arguments, config, telemetry, an actix system on a multi-thread runtime,
+//! a watchdog over its actors, health, drain, and the thin actors at the bus.
+//!
+//! It knows no message and no job. Called by the services, which hand it their handlers.
+
+pub mod actors;
+mod args;
+pub mod config;
+pub mod drill;
+mod exit;
+mod health;
+mod run;
+pub mod telemetry;
+mod watchdog;
+
+pub use args::{ServiceArgs, about_config};
+pub use exit::Exit;
+pub use health::{BusHealth, Health, HealthReport};
+pub use run::{Drain, Service, StartError, run};
+pub use watchdog::{Ping, Watchdog};

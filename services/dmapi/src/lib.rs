@@ -1,1 +1,19 @@
-//! dmapi places
+//! dmapi places: it answers one question, *where?*, and forwards the untouched job to the datamover there.
+//!
+//! Keeps no state and decides nothing about failures: what cannot be placed is answered with `JobFailed`, and the
+//! controller's saga does the rest. Any number of them may run.
+//!
+//! ```text
+//!  bus ─▶ placer (queue consumer) ─▶ decode ─▶ placement: where? ─▶ is a datamover there? ─▶ forward ─▶ ack
+//!                                      │            └── no ────────────── no ─┴─▶ JobFailed ─▶ ack
+//!                                      └── makes no sense ─▶ dead letters
+//! ```
+
+pub mod config;
+mod forward;
+mod placement;
+mod wiring;
+
+pub use forward::Placer;
+pub use placement::{Destination, resolve};
+pub use wiring::start;

@@ -1,0 +1,41 @@
+# The one door for people and for CI. Build output lives outside the clone, so that a fresh clone is not a full build.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/holdfast/target
+export CARGO_TERM_COLOR ?= auto
+CARGO ?= cargo
+
+.PHONY: help deps deps-test build fmt lint test unit it demo clean-demo update
+
+help: ## Shows this text
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## Installs what the demo needs (RabbitMQ, qemu-utils, e2fsprogs), starting no service
+	@tools/install-deps demo
+
+deps-test: ## Installs what the tests need (also MariaDB and python3-pika), starting no service
+	@tools/install-deps test
+
+build: ## Builds the services and the command line
+	$(CARGO) build --locked --workspace --bins
+
+fmt: ## Formats the code
+	$(CARGO) fmt --all
+
+lint: ## Checks format and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+unit: build ## Tests of the crates, against real servers of their own
+	$(CARGO) test --locked --workspace --exclude integration-tests
+
+it: build ## Tests of the whole: real processes around a real broker, killed on purpose
+	$(CARGO) test --locked -p integration-tests -- --test-threads=2
+
+test: deps-test lint unit it ## Everything that CI checks
+	@echo "make test: all checks passed"
+
+update: ## Rewrites the generated files (broker definitions, descriptor, schema lock)
+	UPDATE=1 $(CARGO) test --locked -p bus-config -p proto -p tidy
+
+demo: deps ## Two snapshots and three restores of real disks, on this machine, in a few minutes
+	$(CARGO) build --locked --workspace --bins
+	@$(CARGO_TARGET_DIR)/debug/demo

@@ -1,0 +1,148 @@
+//! Who may do what. Only the controller may declare.
+
+use model::{HostName, PoolName};
+
+use crate::{exchange, queue, user};
+
+/// A part that somebody plays on the bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    Controller,
+    Dmapi,
+    /// The datamover of a host, and the pools it serves.
+    Mover(HostName, Vec<PoolName>),
+    /// Another service, by its name.
+    Intake(String),
+    Ops,
+}
+
+/// Regular expressions over names of exchanges and queues, as RabbitMQ takes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permissions {
+    pub configure: String,
+    pub write: String,
+    pub read: String,
+}
+
+/// Regular expressions over the routing keys of one topic exchange. A topic exchange without one is not narrowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicPermission {
+    pub exchange: &'static str,
+    pub write: String,
+    pub read: String,
+}
+
+/// Matches no name that exists.
+const NOTHING: &str = "^$";
+
+impl Role {
+    /// The name of the AMQP user.
+    #[must_use]
+    pub fn user(&self) -> String {
+        match self {
+            Self::Controller => user::CONTROLLER.to_owned(),
+            Self::Dmapi => user::DMAPI.to_owned(),
+            Self::Mover(host, _) => user::mover(host),
+            Self::Intake(service) => user::intake(service),
+            Self::Ops => user::OPS.to_owned(),
+        }
+    }
+
+    /// Tags of the AMQP user: what it may do on the management API.
+    #[must_use]
+    pub const fn tags(&self) -> &'static [&'static str] {
+        match self {
+            Self::Ops => &["monitoring"],
+            _ => &[],
+        }
+    }
+
+    /// Rights on exchanges and queues.
+    #[must_use]
+    pub fn permissions(&self) -> Permissions {
+        let own = |write: String, read: String| Permissions { configure: NOTHING.to_owned(), write, read };
+        match self {
+            Self::Controller => Permissions {
+                configure: r"^holdfast\.".to_owned(),
+                // Answers to intake go to the caller's reply_to, which is a queue: that is the default exchange.
+                write: r"^(holdfast\..*|amq\.default)$".to_owned(),
+                read: r"^holdfast\.".to_owned(),
+            },
+            Self::Dmapi => {
+                own(one_of(&[exchange::CMD, exchange::REP, exchange::DLX]), one_of(&[queue::DMAPI]))
+            }
+            Self::Mover(host, pools) => {
+                let mut queues = vec![queue::mover_host(host), queue::mover_host_ctl(host)];
+                queues.extend(pools.iter().map(queue::mover_pool));
+                own(one_of(&[exchange::REP, exchange::HB, exchange::DLX]), one_of(&queues))
+            }
+            Self::Intake(service) => own(one_of(&[exchange::INTAKE]), one_of(&[queue::subscriber(service)])),
+            // Reading a queue takes from it: nobody but its owner may, save for dead letters.
+            Self::Ops => own(NOTHING.to_owned(), r"^holdfast\.q\.dead\.".to_owned()),
+        }
+    }
+
+    /// Rights on routing keys.
+    #[must_use]
+    pub fn topic_permissions(&self) -> Vec<TopicPermission> {
+        let write_only =
+            |exchange, write: String| TopicPermission { exchange, write, read: NOTHING.to_owned() };
+        match self {
+            Self::Controller | Self::Ops => Vec::new(),
+            Self::Dmapi => vec![
+                write_only(exchange::CMD, r"^mover\..*".to_owned()),
+                write_only(exchange::REP, r"^rep\.job_failed$".to_owned()),
+            ],
+            Self::Mover(host, _) => vec![
+                write_only(exchange::REP, r"^rep\..*".to_owned()),
+                write_only(exchange::HB, format!("^hb\\.{}$", escape(&host.routing_word()))),
+            ],
+            Self::Intake(_) => vec![write_only(exchange::INTAKE, r"^job\..*".to_owned())],
+        }
+    }
+}
+
+/// A regular expression that matches exactly these names.
+fn one_of<T: AsRef<str>>(names: &[T]) -> String {
+    let names: Vec<String> = names.iter().map(|name| escape(name.as_ref())).collect();
+    format!("^({})$", names.join("|"))
+}
+
+/// Takes its meaning from every character that has one in a regular expression: the dots of a name match dots only.
+fn escape(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for letter in name.chars() {
+        if !letter.is_ascii_alphanumeric() && !matches!(letter, '-' | '_') {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rights_of_a_mover_name_its_queues_and_no_others() {
+        let role = Role::Mover("node.1".parse().unwrap(), vec!["ceph".parse().unwrap()]);
+        let rights = role.permissions();
+        assert_eq!(rights.configure, "^$");
+        assert_eq!(rights.write, r"^(holdfast\.rep|holdfast\.hb|holdfast\.dlx)$");
+        assert_eq!(
+            rights.read,
+            r"^(holdfast\.q\.mover\.host\.node_1|holdfast\.q\.mover\.host\.node_1\.ctl|holdfast\.q\.mover\.pool\.ceph)$"
+        );
+        assert_eq!(role.topic_permissions()[1].write, "^hb\\.node_1$");
+    }
+
+    #[test]
+    fn only_the_controller_may_declare() {
+        let host: HostName = "h".parse().unwrap();
+        for role in [Role::Dmapi, Role::Mover(host, vec![]), Role::Intake("billing".to_owned()), Role::Ops] {
+            assert_eq!(role.permissions().configure, NOTHING, "{role:?}");
+        }
+        assert_eq!(Role::Controller.permissions().configure, r"^holdfast\.");
+    }
+}

@@ -1,0 +1,272 @@
+//! Consuming: by hand acked, checked for its sender, over reconnects.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use lapin::Channel;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use runtime::{Entropy, RetryPolicy};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::delivery::{Delivery, Held};
+use crate::envelope::{self, Envelope, short};
+use crate::link::{Link, RPC_TIMEOUT};
+use crate::session::{Inner, Shared, amqp_error_id};
+
+/// A queue that is missing is looked for at least every 10 s: a host is enrolled while its datamover already runs.
+const REOPEN: RetryPolicy =
+    RetryPolicy { base: Duration::from_millis(400), cap: Duration::from_secs(10), attempts_max: None };
+const REOPEN_PAUSE_MIN: Duration = Duration::from_millis(200);
+
+/// Whose messages a consumer takes. The broker validated the user's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AcceptFrom {
+    /// Anybody who says who he is.
+    AnyUser,
+    /// Users with one of these names, or with a name that begins with one of these prefixes.
+    Users { names: Vec<String>, prefixes: Vec<String> },
+}
+
+impl AcceptFrom {
+    /// Only these users.
+    #[must_use]
+    pub fn users<T: Into<String>>(names: impl IntoIterator<Item = T>) -> Self {
+        Self::Users { names: names.into_iter().map(Into::into).collect(), prefixes: Vec::new() }
+    }
+
+    /// Also users whose name begins with `prefix`, for example `bus_config::user::MOVER_PREFIX`.
+    #[must_use]
+    pub fn or_prefix(self, prefix: &str) -> Self {
+        match self {
+            Self::AnyUser => Self::AnyUser,
+            Self::Users { names, mut prefixes } => {
+                prefixes.push(prefix.to_owned());
+                Self::Users { names, prefixes }
+            }
+        }
+    }
+
+    /// Whether messages of `user` are taken.
+    #[must_use]
+    pub fn accepts(&self, user: &str) -> bool {
+        match self {
+            Self::AnyUser => true,
+            Self::Users { names, prefixes } => {
+                names.iter().any(|name| name == user)
+                    || prefixes.iter().any(|prefix| user.starts_with(prefix))
+            }
+        }
+    }
+}
+
+/// What to consume.
+#[derive(Debug, Clone)]
+pub struct Consume {
+    pub queue: String,
+    /// How many may be unacked at a time.
+    pub prefetch: u16,
+    pub accept_from: AcceptFrom,
+}
+
+/// A stream of deliveries. Dropping it stops taking; what was handed out may still be acked.
+#[derive(Debug)]
+pub struct Consumer {
+    deliveries: mpsc::Receiver<Delivery>,
+    problem: watch::Receiver<Option<String>>,
+    _session: Arc<Inner>,
+}
+
+impl Consumer {
+    pub(crate) fn start(session: Arc<Inner>, consume: Consume) -> Self {
+        // The prefetch bounds what the broker sends, so the channel never fills before it does.
+        let (deliveries_tx, deliveries) = mpsc::channel(usize::from(consume.prefetch.max(1)));
+        let (problem_tx, problem) = watch::channel(Some("not connected to a broker yet".to_owned()));
+        let worker = Worker {
+            shared: Arc::clone(&session.shared),
+            consume,
+            deliveries: deliveries_tx,
+            problem: problem_tx,
+        };
+        session.shared.handle.spawn(worker.run());
+        Self { deliveries, problem, _session: session }
+    }
+
+    /// Waits for the next message of an accepted sender; `None` after the session's close.
+    /// Messages that are too large, malformed or of somebody else are dead-lettered before they get here.
+    ///
+    /// Cancel safe: yes.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        loop {
+            let delivery = self.deliveries.recv().await?;
+            // What came over a connection that is gone cannot be acked and comes again: work on it would be done twice.
+            if delivery.is_current() {
+                return Some(delivery);
+            }
+        }
+    }
+
+    /// Why nothing is being consumed at the moment; `None`: all is well.
+    #[must_use]
+    pub fn problem(&self) -> watch::Receiver<Option<String>> {
+        self.problem.clone()
+    }
+}
+
+/// The task behind a consumer, on the threads of the bus.
+struct Worker {
+    shared: Arc<Shared>,
+    consume: Consume,
+    deliveries: mpsc::Sender<Delivery>,
+    problem: watch::Sender<Option<String>>,
+}
+
+/// Why consuming over one channel ended.
+enum Ended {
+    /// The consumer was dropped, or the session closed.
+    ForGood,
+    /// The channel ended, or never began.
+    Broken { reason: String },
+}
+
+impl Worker {
+    async fn run(self) {
+        let mut failure_count: u32 = 0;
+        loop {
+            let link = tokio::select! {
+                biased; // all branches may be dropped at any point
+                () = self.shared.closing() => return,
+                () = self.deliveries.closed() => return,
+                link = next_link(&self.shared) => link,
+            };
+            let begun = Instant::now();
+            match self.consume_over(&link).await {
+                Ended::ForGood => return,
+                Ended::Broken { reason } => self.tell(reason, &link),
+            }
+            failure_count = if begun.elapsed() > REOPEN.cap { 1 } else { failure_count.saturating_add(1) };
+            let pause = REOPEN.delay(failure_count, Entropy.fraction()).max(REOPEN_PAUSE_MIN);
+            tokio::select! {
+                biased; // all branches may be dropped at any point
+                () = self.shared.closing() => return,
+                () = self.deliveries.closed() => return,
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    /// A lost connection is told by the session; what is wrong with this queue only is told here.
+    fn tell(&self, reason: String, link: &Link) {
+        let of_session = self.shared.current_number() != Some(link.number);
+        let news = self.problem.borrow().as_ref() != Some(&reason);
+        if of_session || !news {
+            tracing::debug!(queue = self.consume.queue, reason, "consuming ended, will retry");
+        } else {
+            tracing::warn!(queue = self.consume.queue, reason, "failed to consume, will retry");
+        }
+        self.problem.send_replace(Some(reason));
+    }
+
+    async fn consume_over(&self, link: &Link) -> Ended {
+        let (channel, mut incoming) = match timeout(RPC_TIMEOUT, self.open(link)).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => return Ended::Broken { reason: self.explain(&error) },
+            Err(_) => {
+                return Ended::Broken { reason: format!("the broker did not answer in {RPC_TIMEOUT:?}") };
+            }
+        };
+        self.problem.send_replace(None);
+        loop {
+            let next = tokio::select! {
+                biased; // all branches may be dropped at any point: what lapin holds is requeued with its channel
+                () = self.shared.closing() => return Ended::ForGood,
+                () = self.deliveries.closed() => return Ended::ForGood,
+                next = incoming.next() => next,
+            };
+            match next {
+                Some(Ok(incoming)) => {
+                    let held = Held {
+                        shared: Arc::clone(&self.shared),
+                        incoming,
+                        queue: self.consume.queue.clone(),
+                        number: link.number,
+                        _channel: channel.clone(),
+                    };
+                    self.admit(held).await;
+                }
+                Some(Err(error)) => return Ended::Broken { reason: self.explain(&error) },
+                None => {
+                    let reason = format!("the broker cancelled the consumer of queue {}", self.consume.queue);
+                    return Ended::Broken { reason };
+                }
+            }
+        }
+    }
+
+    async fn open(&self, link: &Link) -> Result<(Channel, lapin::Consumer), lapin::Error> {
+        let channel = link.consuming.create_channel().await?;
+        channel.basic_qos(self.consume.prefetch.max(1), BasicQosOptions::default()).await?;
+        let consumer = channel.basic_consume(
+            short(&self.consume.queue),
+            short(""),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        );
+        let consumer = consumer.await?;
+        Ok((channel, consumer))
+    }
+
+    /// Hands over what an accepted user sent well formed; the rest goes to the dead letters.
+    async fn admit(&self, held: Held) {
+        let verdict = envelope::parse(&held.incoming)
+            .map_err(|malformed| malformed.to_string())
+            .and_then(|envelope| self.check_sender(&envelope).map(|()| envelope));
+        match verdict {
+            Ok(envelope) => {
+                // Fails when the consumer was dropped: the message goes back with its channel.
+                let _ = self.deliveries.send(Delivery::new(envelope, held)).await;
+            }
+            Err(reason) => {
+                // On a task of its own: while the broker is slow to confirm, good messages go on.
+                self.shared.handle.spawn(async move { held.dead_letter(&reason).await });
+            }
+        }
+    }
+
+    fn check_sender(&self, envelope: &Envelope) -> Result<(), String> {
+        match &envelope.user_id {
+            None => {
+                Err("NO_USER_ID: the message does not say who sent it; set the property user_id".to_owned())
+            }
+            Some(user) if self.consume.accept_from.accepts(user) => Ok(()),
+            Some(user) => {
+                Err(format!("FOREIGN_USER: {user} may not send messages to {}", self.consume.queue))
+            }
+        }
+    }
+
+    fn explain(&self, error: &lapin::Error) -> String {
+        let queue = &self.consume.queue;
+        match amqp_error_id(error) {
+            Some(403) => {
+                format!("the broker does not let user {} read queue {queue}", self.shared.config.user)
+            }
+            Some(404) => format!(
+                "queue {queue} does not exist: enrol the host with `holdfast-controller host add`, or import bus-config/definitions.json"
+            ),
+            _ => format!("consuming from queue {queue} ended: {error}"),
+        }
+    }
+}
+
+/// Waits for a link. Cancel safe: yes.
+async fn next_link(shared: &Shared) -> Arc<Link> {
+    let mut links = shared.link.subscribe();
+    match links.wait_for(Option::is_some).await.map(|link| link.clone()) {
+        Ok(Some(link)) => link,
+        // The sender is in `shared`, and the condition held.
+        _ => std::future::pending().await,
+    }
+}

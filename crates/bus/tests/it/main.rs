@@ -1,0 +1,9 @@
+//! The bus against a real broker.
+
+#![allow(clippy::unwrap_used)] // helpers of tests too
+
+mod bench;
+mod consuming;
+mod publishing;
+mod reconnecting;
+mod rights;

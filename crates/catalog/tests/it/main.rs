@@ -1,0 +1,11 @@
+//! The catalog on a real SQLite file and a real private MariaDB.
+
+#![allow(clippy::unwrap_used)] // helpers of tests, too
+
+mod contention;
+mod failure;
+mod fixture;
+mod lease;
+mod schema;
+mod state;
+mod walk;

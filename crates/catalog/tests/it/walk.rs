@@ -1,0 +1,315 @@
+//! One walk through all functions, on both back ends; in the end every statement must have run on both.
+
+use std::time::Duration;
+
+use catalog::{
+    Catalog, DiskProgress, IntakeKeyRow, JobDirection, JobFilter, JobGrant, JobProgress, JobState,
+    PartStatus, RestoreFilter, SagaEventRow, SagaFilter, SnapshotFilter, TimerKind, TimerRow, WorkloadFilter,
+    WorkloadInstanceRow, WorkloadRow, statement_names,
+};
+use model::{
+    ByteCount, Consistency, InstanceId, RestoreEvent, RestoreState, SnapshotEvent, SnapshotKind,
+    SnapshotState, VolumeId,
+};
+use runtime::Entropy;
+
+use crate::fixture::*;
+
+#[tokio::test]
+async fn every_statement_runs_on_both_back_ends() {
+    for fixture in start_both().await {
+        let catalog = &fixture.catalog;
+        let workload = walk_workload(catalog).await;
+        walk_snapshot(catalog, &workload).await;
+        walk_restore(catalog, &workload).await;
+        walk_saga(catalog, &workload).await;
+        walk_jobs(catalog, &workload).await;
+        walk_bus(catalog).await;
+        let executed = catalog.executed_statements();
+        let missing: Vec<_> = statement_names().difference(&executed).copied().collect();
+        assert!(missing.is_empty(), "no test ran these on {:?}: {missing:?}", catalog.backend());
+        assert_eq!(executed, statement_names(), "something ran that is not in the registry");
+    }
+}
+
+async fn walk_workload(catalog: &Catalog) -> WorkloadRow {
+    let mut row = make_workload();
+    let saga = saga_id();
+    let instance = WorkloadInstanceRow {
+        instance_id: id(InstanceId::from_uuid),
+        workload_id: row.id,
+        name: "web-1".to_owned(),
+    };
+    let mut tx = catalog.begin().await.unwrap();
+    tx.insert_workload(&row).await.unwrap();
+    tx.insert_workload_instance(&instance).await.unwrap();
+    assert_eq!(tx.list_workload_instances(row.id).await.unwrap(), std::slice::from_ref(&instance));
+    tx.delete_workload_instance(row.id, instance.instance_id).await.unwrap();
+    assert_eq!(tx.get_workload_instance(instance.instance_id).await.unwrap(), None);
+    tx.update_workload(row.id, "new name", "new text").await.unwrap();
+    tx.lock_workload(row.id, saga).await.unwrap();
+    tx.break_workload(row.id, saga, "stuck").await.unwrap();
+    tx.repair_workload(row.id).await.unwrap();
+    tx.commit().await.unwrap();
+    row.name = "new name".to_owned();
+    row.description = "new text".to_owned();
+
+    let mut gone = make_workload();
+    gone.name = "gone".to_owned();
+    let mut tx = catalog.begin().await.unwrap();
+    tx.insert_workload(&gone).await.unwrap();
+    tx.delete_workload(gone.id).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut tx = catalog.read().await.unwrap();
+    assert_eq!(tx.get_workload(row.id).await.unwrap(), Some(row.clone()));
+    let filter = WorkloadFilter { project_id: Some("demo".parse().unwrap()), ..WorkloadFilter::default() };
+    assert_eq!(tx.list_workloads(&filter).await.unwrap(), [row.clone()], "the deleted one is not listed");
+    let filter = WorkloadFilter { project_id: Some("other".parse().unwrap()), ..WorkloadFilter::default() };
+    assert_eq!(tx.list_workloads(&filter).await.unwrap(), []);
+    row
+}
+
+async fn walk_snapshot(catalog: &Catalog, workload: &WorkloadRow) {
+    let mut row = make_snapshot(workload);
+    let instance = make_snapshot_instance(&row);
+    let mut tx = catalog.begin().await.unwrap();
+    let new = make_lineage(workload, instance.instance_id, "vda");
+    let lineage = tx.get_or_create_lineage(&new).await.unwrap();
+    assert_eq!(
+        tx.get_or_create_lineage(&make_lineage(workload, instance.instance_id, "vda")).await.unwrap(),
+        lineage
+    );
+    assert_eq!(tx.get_lineage(lineage.id).await.unwrap().unwrap(), lineage);
+    let mut disk = make_snapshot_disk(&instance, lineage.id);
+    tx.insert_snapshot(&row).await.unwrap();
+    tx.insert_snapshot_instance(&instance).await.unwrap();
+    tx.insert_snapshot_disk(&disk).await.unwrap();
+
+    let epoch = tx.acquire_lineage_lease(lineage.id, row.saga_id).await.unwrap();
+    let progress = DiskProgress {
+        bytes_total: ByteCount::gib(20),
+        bytes_done: ByteCount::gib(5),
+        bytes_read: ByteCount::gib(4),
+        bytes_moved: ByteCount::gib(3),
+    };
+    let (snapshot_id, instance_id) = (row.id, instance.instance_id);
+    assert!(
+        tx.update_snapshot_disk_progress(snapshot_id, instance_id, &disk.disk_id, progress).await.unwrap()
+    );
+    let listed = &tx.list_snapshot_disks(row.id).await.unwrap()[0];
+    assert_eq!((listed.status, listed.bytes_stored), (PartStatus::Running, ByteCount::gib(3)));
+
+    disk.status = PartStatus::Available;
+    disk.duration = Duration::from_millis(1234);
+    disk.manifest_digest = Some("ab".repeat(32));
+    disk.volume_id = Some(id(VolumeId::from_uuid));
+    tx.update_snapshot_disk(&disk).await.unwrap();
+    assert!(
+        !tx.update_snapshot_disk_progress(snapshot_id, instance_id, &disk.disk_id, progress).await.unwrap()
+    );
+    assert_eq!(tx.list_snapshot_disks(row.id).await.unwrap(), [disk.clone()]);
+    let mut changed = instance.clone();
+    changed.consistency = Some(Consistency::Filesystem);
+    changed.status = PartStatus::Available;
+    tx.update_snapshot_instance(&changed).await.unwrap();
+    assert_eq!(tx.list_snapshot_instances(row.id).await.unwrap(), [changed]);
+
+    tx.update_snapshot_progress(row.id, "uploading", ByteCount(7), ByteCount(5)).await.unwrap();
+    row.progress_message = "done".to_owned();
+    row.kind = SnapshotKind::Incremental;
+    row.consistency = Some(Consistency::Crash);
+    row.finished_at = Some(NOW);
+    tx.update_snapshot(&row).await.unwrap();
+    for event in [SnapshotEvent::Begin, SnapshotEvent::Upload, SnapshotEvent::Commit] {
+        row.status = tx.apply_snapshot_event(row.id, event).await.unwrap();
+    }
+    tx.set_lineage_latest(lineage.id, row.saga_id, epoch, Some(row.id)).await.unwrap();
+    assert_eq!(tx.pin_snapshot(row.id).await.unwrap(), 1);
+    assert_eq!(tx.unpin_snapshot(row.id).await.unwrap(), 0);
+    tx.commit().await.unwrap();
+
+    let mut tx = catalog.begin().await.unwrap();
+    assert_eq!(tx.get_snapshot(row.id).await.unwrap(), Some(row.clone()));
+    let filter = SnapshotFilter { status: Some(SnapshotState::Available), ..SnapshotFilter::default() };
+    assert_eq!(tx.list_snapshots(&filter).await.unwrap(), [row.clone()]);
+    assert_eq!(tx.list_lineage_snapshots(lineage.id).await.unwrap(), [row.id]);
+    assert_eq!(tx.list_lineages(workload.id).await.unwrap()[0].latest_snapshot_id, Some(row.id));
+    assert!(tx.release_lineage_lease(lineage.id, row.saga_id).await.unwrap());
+    tx.acquire_lineage_lease(lineage.id, row.saga_id).await.unwrap();
+    tx.delete_lineage(lineage.id, row.saga_id).await.unwrap();
+    tx.delete_snapshot_parts(row.id).await.unwrap();
+    tx.apply_snapshot_event(row.id, SnapshotEvent::Delete).await.unwrap();
+    assert_eq!(tx.list_snapshots(&SnapshotFilter::default()).await.unwrap(), []);
+    tx.commit().await.unwrap();
+}
+
+async fn walk_restore(catalog: &Catalog, workload: &WorkloadRow) {
+    let snapshot = make_snapshot(workload);
+    let mut row = make_restore(&snapshot);
+    let mut instance = make_restore_instance(&row);
+    let mut disk = make_restore_disk(&instance);
+    let mut tx = catalog.begin().await.unwrap();
+    tx.insert_snapshot(&snapshot).await.unwrap();
+    tx.insert_restore(&row).await.unwrap();
+    tx.insert_restore_instance(&instance).await.unwrap();
+    tx.insert_restore_disk(&disk).await.unwrap();
+    tx.update_restore_progress(row.id, "writing").await.unwrap();
+    let progress =
+        DiskProgress { bytes_done: ByteCount(9), bytes_moved: ByteCount(4), ..DiskProgress::default() };
+    assert!(
+        tx.update_restore_disk_progress(row.id, instance.instance_id, &disk.disk_id, progress).await.unwrap()
+    );
+    assert_eq!(tx.list_restore_disks(row.id).await.unwrap()[0].bytes_written, ByteCount(4));
+
+    instance.new_instance_id = Some(id(InstanceId::from_uuid));
+    disk.volume_id = Some(id(VolumeId::from_uuid));
+    disk.status = PartStatus::Error;
+    tx.update_restore_instance(&instance).await.unwrap();
+    tx.update_restore_disk(&disk).await.unwrap();
+    assert_eq!(tx.list_restore_instances(row.id).await.unwrap(), [instance]);
+    assert_eq!(tx.list_restore_disks(row.id).await.unwrap(), [disk]);
+    row.error_code = Some("CLOUD_QUOTA".to_owned());
+    row.finished_at = Some(NOW);
+    tx.update_restore(&row).await.unwrap();
+    assert!(!tx.delete_restore(saga_restore()).await.unwrap());
+    row.status = tx.apply_restore_event(row.id, RestoreEvent::Fail).await.unwrap();
+    assert_eq!(row.status, RestoreState::Error);
+    tx.commit().await.unwrap();
+
+    let mut tx = catalog.begin().await.unwrap();
+    assert_eq!(tx.get_restore(row.id).await.unwrap(), Some(row.clone()));
+    let filter = RestoreFilter { snapshot_id: Some(snapshot.id), ..RestoreFilter::default() };
+    assert_eq!(tx.list_restores(&filter).await.unwrap(), [row.clone()]);
+    assert!(tx.delete_restore(row.id).await.unwrap());
+    tx.commit().await.unwrap();
+}
+
+fn saga_restore() -> model::RestoreId {
+    id(model::RestoreId::from_uuid)
+}
+
+async fn walk_saga(catalog: &Catalog, workload: &WorkloadRow) {
+    let mut row = make_saga(workload);
+    let mut tx = catalog.begin().await.unwrap();
+    tx.insert_saga(&row).await.unwrap();
+    assert_eq!(tx.last_saga_event_sequence(row.id).await.unwrap(), 0);
+    for sequence in 1..=2 {
+        let body = format!("{{\"n\":{sequence}}}");
+        let event = SagaEventRow { saga_id: row.id, sequence, kind: "started".to_owned(), body, at: NOW };
+        tx.savepoint().await.unwrap();
+        tx.insert_saga_event(&event).await.unwrap();
+        tx.release_savepoint().await.unwrap();
+    }
+    assert_eq!(tx.last_saga_event_sequence(row.id).await.unwrap(), 2);
+    let sequences: Vec<u64> =
+        tx.list_saga_events(row.id).await.unwrap().iter().map(|event| event.sequence).collect();
+    assert_eq!(sequences, [1, 2]);
+    row.facts = "{\"disks\":3}".to_owned();
+    row.version = tx.update_saga(&row, 0).await.unwrap();
+    assert_eq!(tx.unfinished_sagas().await.unwrap(), [row.clone()]);
+    row.phase = "succeeded".to_owned();
+    row.finished_at = Some(NOW);
+    row.version = tx.update_saga(&row, 1).await.unwrap();
+    assert_eq!(tx.unfinished_sagas().await.unwrap(), []);
+    tx.commit().await.unwrap();
+    let mut tx = catalog.read().await.unwrap();
+    assert_eq!(tx.get_saga(row.id).await.unwrap(), Some(row.clone()));
+    let filter = SagaFilter { object_id: Some(row.object_id), ..SagaFilter::default() };
+    assert_eq!(tx.list_sagas(&filter).await.unwrap(), [row]);
+}
+
+async fn walk_jobs(catalog: &Catalog, workload: &WorkloadRow) {
+    let saga = make_saga(workload);
+    let host = "compute-1".parse().unwrap();
+    let mut row = make_job(saga.id, 3);
+    let mut cloud = make_job(saga.id, 4);
+    cloud.routing_key = "cloud.create_volume".to_owned();
+    let mut tx = catalog.begin().await.unwrap();
+    tx.upsert_job(&row).await.unwrap();
+    tx.upsert_job(&cloud).await.unwrap();
+    assert_eq!(tx.get_job(row.id).await.unwrap(), Some(row.clone()));
+    assert_eq!(tx.get_job_of_branch(row.branch_key()).await.unwrap(), Some(row.clone()));
+    row.attempt = 2;
+    tx.upsert_job(&row).await.unwrap();
+    assert!(tx.accept_job(row.id, 2, Some(&host), true).await.unwrap());
+    assert!(tx.accept_job(cloud.id, 1, None, false).await.unwrap());
+    let accepted = tx.accepted_cloud_jobs().await.unwrap();
+    assert_eq!(accepted.iter().map(|job| job.id).collect::<Vec<_>>(), [cloud.id]);
+
+    let until = NOW.after(Duration::from_secs(90));
+    let grant = JobGrant { key: row.key(), worker: host.clone(), lease_until: until };
+    row.epoch = tx.grant_job_lease(&grant).await.unwrap();
+    assert_eq!(row.epoch, 1);
+    let progress = JobProgress { bytes_done: ByteCount(5), ..JobProgress::default() };
+    assert!(tx.update_job_progress(row.key(), progress).await.unwrap());
+    let later = until.after(Duration::from_secs(15));
+    assert_eq!(tx.extend_job_leases(&host, &[row.key(), cloud.key()], later).await.unwrap(), [row.key()]);
+    assert_eq!(tx.expired_job_leases(later).await.unwrap(), []);
+    assert_eq!(tx.expired_job_leases(later.after(Duration::from_micros(1))).await.unwrap()[0].id, row.id);
+    assert!(tx.finish_job(row.id, 2).await.unwrap());
+    assert!(!tx.finish_job(row.id, 2).await.unwrap(), "a result is taken once");
+    let jobs = tx.jobs_of_saga(saga.id).await.unwrap();
+    assert_eq!(jobs.iter().map(|job| job.state).collect::<Vec<_>>(), [JobState::Done, JobState::Accepted]);
+    assert_eq!((jobs[0].command_body.clone(), jobs[0].progress), (row.command_body, progress));
+    let filter = JobFilter { state: Some(JobState::Done), limit: Some(1), ..JobFilter::default() };
+    assert_eq!(tx.list_jobs(&filter).await.unwrap().len(), 1);
+    tx.commit().await.unwrap();
+}
+
+async fn walk_bus(catalog: &Catalog) {
+    let saga = saga_id();
+    let mut tx = catalog.begin().await.unwrap();
+    let rows = [make_outbox(saga), make_outbox(saga)];
+    for row in &rows {
+        tx.insert_outbox(row).await.unwrap();
+    }
+    tx.bump_outbox_attempts(rows[1].id).await.unwrap();
+    assert_eq!(tx.count_outbox().await.unwrap(), 2);
+    assert_eq!(tx.oldest_outbox(1).await.unwrap(), [rows[0].clone()]);
+    tx.delete_outbox(&[rows[0].id]).await.unwrap();
+    assert_eq!(tx.oldest_outbox(10).await.unwrap()[0].attempts, 1);
+
+    let mut timer = TimerRow {
+        saga_id: saga,
+        step: 1,
+        branch: 2,
+        direction: JobDirection::Undo,
+        attempt: 3,
+        kind: TimerKind::Retry,
+        due_at: NOW,
+    };
+    tx.upsert_timer(&timer).await.unwrap();
+    timer.due_at = NOW.after(Duration::from_secs(1));
+    tx.upsert_timer(&timer).await.unwrap();
+    assert_eq!(tx.due_timers(NOW, 10).await.unwrap(), []);
+    assert_eq!(tx.due_timers(timer.due_at, 10).await.unwrap(), [timer]);
+    assert!(tx.delete_timer(&timer).await.unwrap());
+    tx.upsert_timer(&timer).await.unwrap();
+    tx.delete_timers_of_branch(timer.branch_key()).await.unwrap();
+    tx.upsert_timer(&timer).await.unwrap();
+    assert_eq!(tx.list_timers(saga).await.unwrap(), [timer]);
+    tx.delete_timers_of_saga(saga).await.unwrap();
+
+    let key = IntakeKeyRow {
+        source: "holdfast-intake-ci".to_owned(),
+        idempotency_key: "nightly".to_owned(),
+        request_digest: "00".to_owned(),
+        saga_id: saga,
+        object_id: Entropy.uuid(),
+        created_at: NOW,
+    };
+    assert_eq!(tx.claim_intake_key(&key).await.unwrap(), None);
+    assert_eq!(tx.get_intake_key(&key.source, &key.idempotency_key).await.unwrap(), Some(key));
+    assert_eq!(tx.delete_old_intake_keys(NOW).await.unwrap(), 0);
+    assert_eq!(tx.delete_old_intake_keys(NOW.after(Duration::from_secs(1))).await.unwrap(), 1);
+    for expected in 1..=3 {
+        assert_eq!(tx.next_project_sequence(&"demo".parse().unwrap()).await.unwrap(), expected);
+    }
+    tx.savepoint().await.unwrap();
+    tx.rollback_to_savepoint().await.unwrap();
+    let ledger = tx.ledger().await.unwrap();
+    assert_eq!((ledger.len(), ledger["outbox"], ledger["timer"]), (16, 1, 0));
+    assert_eq!(tx.ledger_of_held().await.unwrap()["locked_workload"], 0);
+    tx.commit().await.unwrap();
+}

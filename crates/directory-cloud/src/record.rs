@@ -1,0 +1,108 @@
+//! The TOML files of the folder.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use cloud::{Flavor, Nic, Tag};
+use model::{
+    ByteCount, DiskFormat, Failure, HostName, InstanceId, PoolName, ProjectId, Timestamp, VolumeId,
+    VolumeSnapshotId,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error;
+
+/// `cloud.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Of the datamovers that reach the folder: all.
+    pub(crate) pool: PoolName,
+    pub(crate) hosts: Vec<HostName>,
+    /// Of instances that name none.
+    pub(crate) project: ProjectId,
+}
+
+/// `instance.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InstanceRecord {
+    pub(crate) id: InstanceId,
+    pub(crate) name: String,
+    pub(crate) host: HostName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) project: Option<ProjectId>,
+    /// Whether the guest can be frozen.
+    #[serde(default)]
+    pub(crate) guest_agent: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tag: Option<Tag>,
+    pub(crate) flavor: Flavor,
+    #[serde(default)]
+    pub(crate) metadata: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) nics: Vec<Nic>,
+    /// In boot order.
+    #[serde(default)]
+    pub(crate) disk: Vec<DiskRecord>,
+}
+
+/// A `[[disk]]` of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DiskRecord {
+    pub(crate) volume_id: VolumeId,
+    pub(crate) device: String,
+    pub(crate) format: DiskFormat,
+    /// As the guest sees it; absent: as the image says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) size_bytes: Option<ByteCount>,
+    /// Beside this record; absent: the volume is in `volumes/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<String>,
+}
+
+/// `volume.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VolumeRecord {
+    pub(crate) id: VolumeId,
+    pub(crate) name: String,
+    pub(crate) project: ProjectId,
+    pub(crate) size_bytes: ByteCount,
+    pub(crate) format: DiskFormat,
+    pub(crate) volume_type: String,
+    pub(crate) bootable: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tag: Option<Tag>,
+    pub(crate) created_at: Timestamp,
+}
+
+/// `snapshot.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VolumeSnapshotRecord {
+    pub(crate) id: VolumeSnapshotId,
+    pub(crate) project: ProjectId,
+    pub(crate) volume_id: VolumeId,
+    pub(crate) size_bytes: ByteCount,
+    pub(crate) format: DiskFormat,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tag: Option<Tag>,
+    pub(crate) created_at: Timestamp,
+}
+
+/// Reads a record that was found at `path`.
+///
+/// Errors: `CLOUD_RECORD_INVALID` with file and line.
+pub(crate) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Failure> {
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        error::record_invalid(path, before.matches('\n').count() + 1, error.message())
+    })
+}
+
+pub(crate) fn write<T: Serialize>(record: &T) -> Result<String, Failure> {
+    toml::to_string(record).map_err(|source| error::bug("writing a record", source))
+}

@@ -1,0 +1,7 @@
+//! The cloud made of a folder, through its three ports, on a real file system.
+
+mod effects;
+mod faults;
+mod hostile;
+mod hosts;
+mod toy;

@@ -1,0 +1,147 @@
+//! A small cloud in a folder of the test's own.
+
+use std::fs::File;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cloud::{Cloud as _, InstanceDescription, NewInstance, NewVolume, Resource, Tag};
+use directory_cloud::{
+    Builder, DirectoryCloud, DirectoryHost, DirectoryPlacement, NewDirectoryDisk, NewDirectoryInstance,
+    fault_table,
+};
+use model::{ByteCount, DiskFormat, InstanceId, ProjectId, VolumeId};
+use tempfile::TempDir;
+
+pub(crate) const IMAGE_SIZE: u64 = 64 << 20;
+
+/// `web` on host-a with a raw and a qcow2 disk; `other` on host-a, of another project.
+pub(crate) struct Toy {
+    dir: TempDir,
+    pub(crate) web: NewDirectoryInstance,
+    pub(crate) other: NewDirectoryInstance,
+}
+
+impl Toy {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder for the test");
+        let (raw, qcow2) = (dir.path().join("raw.img"), dir.path().join("image.qcow2"));
+        make_sparse_image(&raw);
+        make_qcow2_image(&qcow2);
+        let web = NewDirectoryInstance::new("web", "host-a")
+            .disk(NewDirectoryDisk::new("vda", DiskFormat::Raw, &raw))
+            .disk(NewDirectoryDisk::new("vdb", DiskFormat::Qcow2, &qcow2));
+        let mut other = NewDirectoryInstance::new("other", "host-a").disk(NewDirectoryDisk::new(
+            "vda",
+            DiskFormat::Raw,
+            &raw,
+        ));
+        other.project = Some("others".parse().expect("is a project"));
+        let path = dir.path().join("cloud");
+        std::fs::create_dir(&path).expect("a folder for the cloud");
+        Builder::new(&path)
+            .hosts(["host-a", "host-b"])
+            .instance(web.clone())
+            .instance(other.clone())
+            .build()
+            .expect("the cloud is made");
+        Self { dir, web, other }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.path().join("cloud").canonicalize().expect("is there")
+    }
+
+    /// Beside the cloud, not in it.
+    pub(crate) fn outside(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn cloud(&self) -> DirectoryCloud {
+        DirectoryCloud::open(&self.path(), fault_table(&self.path())).expect("is a cloud")
+    }
+
+    pub(crate) fn placement(&self) -> DirectoryPlacement {
+        DirectoryPlacement::open(&self.path(), fault_table(&self.path())).expect("is a cloud")
+    }
+
+    pub(crate) fn host(&self, name: &str) -> DirectoryHost {
+        let host = name.parse().expect("is a host");
+        DirectoryHost::open(&self.path(), host, fault_table(&self.path())).expect("is a cloud")
+    }
+
+    pub(crate) fn volume(&self, index: usize) -> VolumeId {
+        self.web.disks[index].volume_id
+    }
+
+    pub(crate) fn write(&self, relative: &str, text: &str) {
+        std::fs::write(self.path().join(relative), text).expect("can be written");
+    }
+
+    /// `effect id tag` of each effect that happened.
+    pub(crate) fn effects(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.path().join("effects.log")).unwrap_or_default();
+        log.lines().map(|line| line.split_once(' ').map_or(line, |(_, rest)| rest).to_owned()).collect()
+    }
+
+    pub(crate) fn effect_names(&self) -> Vec<String> {
+        let name = |line: &String| line.split(' ').next().unwrap_or_default().to_owned();
+        self.effects().iter().map(name).collect()
+    }
+
+    pub(crate) async fn describe(&self, id: InstanceId) -> InstanceDescription {
+        self.cloud().describe_instance(&project(), id).await.expect("is described")
+    }
+
+    pub(crate) async fn resources(&self) -> Vec<Resource> {
+        self.cloud().list_resources(&project()).await.expect("are listed")
+    }
+}
+
+pub(crate) fn project() -> ProjectId {
+    "default".parse().expect("is a project")
+}
+
+pub(crate) fn others() -> ProjectId {
+    "others".parse().expect("is a project")
+}
+
+pub(crate) fn tag(text: &str) -> Tag {
+    Tag::from_text(text)
+}
+
+pub(crate) fn make_volume(tag_text: &str, format: DiskFormat) -> NewVolume {
+    NewVolume {
+        name: "restored".to_owned(),
+        size: ByteCount::mib(8),
+        volume_type: "fast".to_owned(),
+        format,
+        bootable: true,
+        tag: tag(tag_text),
+    }
+}
+
+pub(crate) fn make_instance(
+    description: InstanceDescription,
+    volume_ids: Vec<VolumeId>,
+    tag_text: &str,
+) -> NewInstance {
+    NewInstance { name: "web-again".to_owned(), description, volume_ids, tag: tag(tag_text) }
+}
+
+/// Bytes at the beginning and in the middle, holes between.
+fn make_sparse_image(path: &Path) {
+    let file = File::create(path).expect("can be made");
+    file.set_len(IMAGE_SIZE).expect("can be sized");
+    file.write_all_at(b"beginning", 0).expect("can be written");
+    file.write_all_at(&[7u8; 8192], IMAGE_SIZE / 2).expect("can be written");
+}
+
+fn make_qcow2_image(path: &Path) {
+    let made = Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(path).arg("32M").status();
+    assert!(made.expect("qemu-img is installed (apt install qemu-utils)").success());
+}
+
+pub(crate) fn allocated_bytes(path: &Path) -> u64 {
+    std::fs::metadata(path).expect("is there").blocks() * 512
+}

@@ -1,0 +1,312 @@
+//! A typed client of the API. Called by the command line and by tests.
+
+use std::fmt;
+use std::time::Duration;
+
+use model::{ProjectId, RestoreId, SagaId, SnapshotId, WorkloadId};
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::{
+    Error, ErrorBody, ErrorDetail, Health, NewRestore, NewRestoreBody, NewSnapshot, NewSnapshotBody,
+    NewWorkload, NewWorkloadBody, REQUEST_ID_HEADER, Restore, RestoreBody, RestoreList, RestoreSummary, Saga,
+    SagaBody, SagaList, SagaSummary, Snapshot, SnapshotBody, SnapshotList, SnapshotSummary, TOKEN_HEADER,
+    Target, TargetList, Workload, WorkloadBody, WorkloadList, WorkloadSummary,
+};
+
+/// Every call is a few rows of a database; what takes longer than this hangs.
+const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
+
+/// Where the service is, and which project speaks to it.
+///
+/// Shape: `http(s)://host:port[/prefix]`; a trailing `/v1/<project>`, as in Keystone's catalog, names the project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    base: Url,
+    project: ProjectId,
+}
+
+impl Endpoint {
+    /// Takes an endpoint apart. `project` is needed when the URL does not name one; when it does, both must agree.
+    ///
+    /// Errors: `Error::Endpoint`.
+    pub fn parse(text: &str, project: Option<&ProjectId>) -> Result<Self, Error> {
+        let refuse = |reason: &str| Error::Endpoint { endpoint: text.to_owned(), reason: reason.to_owned() };
+        let mut base = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
+        if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
+            return Err(refuse("expected http://host:port or https://host:port"));
+        }
+        base.set_query(None);
+        base.set_fragment(None);
+        let path = base.path().trim_end_matches('/').to_owned();
+        let (prefix, named) = match path.rsplit_once("/v1/") {
+            Some((prefix, named)) => (prefix.to_owned(), Some(named.to_owned())),
+            None => (path.strip_suffix("/v1").unwrap_or(&path).to_owned(), None),
+        };
+        base.set_path(&prefix);
+        let named = named
+            .map(|named| named.parse::<ProjectId>().map_err(|error| refuse(&error.to_string())))
+            .transpose()?;
+        let project = match (named, project) {
+            (Some(named), Some(project)) if named != *project => {
+                return Err(refuse(&format!(
+                    "it names project {named}, and project {project} was asked for"
+                )));
+            }
+            (Some(project), _) => project,
+            (None, Some(project)) => project.clone(),
+            (None, None) => return Err(refuse("no project: add /v1/<project>, or name the project")),
+        };
+        Ok(Self { base, project })
+    }
+
+    /// The project that is part of every path.
+    #[must_use]
+    pub const fn project(&self) -> &ProjectId {
+        &self.project
+    }
+
+    fn url(&self, segments: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        url.path_segments_mut().expect("an http URL has a path").pop_if_empty().extend(segments);
+        url
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.base.fmt(f)
+    }
+}
+
+/// Speaks to one endpoint as one user. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    endpoint: Endpoint,
+}
+
+impl Client {
+    /// Makes a client; nothing is sent yet.
+    ///
+    /// Errors: `Error::Token` for a token that is no header value.
+    pub fn new(endpoint: Endpoint, token: &SecretString) -> Result<Self, Error> {
+        let mut token = HeaderValue::from_str(token.expose_secret()).map_err(|_| Error::Token)?;
+        token.set_sensitive(true);
+        let headers = HeaderMap::from_iter([(
+            TOKEN_HEADER.to_ascii_lowercase().parse().expect("a constant header name is valid"),
+            token,
+        )]);
+        let http = reqwest::Client::builder()
+            .default_headers(headers)
+            .user_agent(concat!("holdfast/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT_MAX)
+            .timeout(REQUEST_TIMEOUT_MAX)
+            // A token must not follow a redirect to another host.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|source| Error::NotReachable { url: endpoint.to_string(), source })?;
+        Ok(Self { http, endpoint })
+    }
+
+    /// Where this client sends to.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Asks whether the service is well; needs no token.
+    pub async fn health(&self) -> Result<Health, Error> {
+        self.send(Method::GET, self.endpoint.url(&["health"]), None::<&()>).await
+    }
+
+    /// Creates a workload.
+    pub async fn create_workload(&self, workload: NewWorkload) -> Result<Workload, Error> {
+        let body: WorkloadBody = self.post(&["workloads"], &NewWorkloadBody { workload }).await?;
+        Ok(body.workload)
+    }
+
+    /// Lists the project's workloads.
+    pub async fn list_workloads(&self) -> Result<Vec<WorkloadSummary>, Error> {
+        Ok(self.get::<WorkloadList>(&["workloads"], &[]).await?.workloads)
+    }
+
+    /// Shows a workload.
+    pub async fn show_workload(&self, id: WorkloadId) -> Result<Workload, Error> {
+        Ok(self.get::<WorkloadBody>(&["workloads", &id.to_string()], &[]).await?.workload)
+    }
+
+    /// Takes a snapshot.
+    pub async fn create_snapshot(
+        &self,
+        workload: WorkloadId,
+        full: bool,
+        snapshot: NewSnapshot,
+    ) -> Result<Snapshot, Error> {
+        let mut url = self.url(&["workloads", &workload.to_string()]);
+        if full {
+            url.query_pairs_mut().append_pair("full", "1");
+        }
+        let body: SnapshotBody = self.send(Method::POST, url, Some(&NewSnapshotBody { snapshot })).await?;
+        Ok(body.snapshot)
+    }
+
+    /// Lists snapshots, of one workload or of all.
+    pub async fn list_snapshots(&self, workload: Option<WorkloadId>) -> Result<Vec<SnapshotSummary>, Error> {
+        let query: Vec<_> = workload.iter().map(|id| ("workload_id", id.to_string())).collect();
+        Ok(self.get::<SnapshotList>(&["snapshots"], &query).await?.snapshots)
+    }
+
+    /// Shows a snapshot.
+    pub async fn show_snapshot(&self, id: SnapshotId) -> Result<Snapshot, Error> {
+        Ok(self.get::<SnapshotBody>(&["snapshots", &id.to_string()], &[]).await?.snapshot)
+    }
+
+    /// Asks a running snapshot to stop; it is taken back.
+    pub async fn cancel_snapshot(&self, id: SnapshotId) -> Result<Snapshot, Error> {
+        let body: SnapshotBody =
+            self.post(&["snapshots", &id.to_string(), "cancel"], &serde_json::json!({})).await?;
+        Ok(body.snapshot)
+    }
+
+    /// Brings a snapshot back.
+    pub async fn create_restore(&self, snapshot: SnapshotId, restore: NewRestore) -> Result<Restore, Error> {
+        let body: RestoreBody =
+            self.post(&["snapshots", &snapshot.to_string()], &NewRestoreBody { restore }).await?;
+        Ok(body.restore)
+    }
+
+    /// Lists restores, of one snapshot or of all.
+    pub async fn list_restores(&self, snapshot: Option<SnapshotId>) -> Result<Vec<RestoreSummary>, Error> {
+        let query: Vec<_> = snapshot.iter().map(|id| ("snapshot_id", id.to_string())).collect();
+        Ok(self.get::<RestoreList>(&["restores"], &query).await?.restores)
+    }
+
+    /// Shows a restore.
+    pub async fn show_restore(&self, id: RestoreId) -> Result<Restore, Error> {
+        Ok(self.get::<RestoreBody>(&["restores", &id.to_string()], &[]).await?.restore)
+    }
+
+    /// Asks a running restore to stop; it is taken back.
+    pub async fn cancel_restore(&self, id: RestoreId) -> Result<Restore, Error> {
+        let body: RestoreBody =
+            self.post(&["restores", &id.to_string(), "cancel"], &serde_json::json!({})).await?;
+        Ok(body.restore)
+    }
+
+    /// Lists sagas, the newest first.
+    pub async fn list_sagas(&self) -> Result<Vec<SagaSummary>, Error> {
+        Ok(self.get::<SagaList>(&["sagas"], &[]).await?.sagas)
+    }
+
+    /// Shows a saga with its history.
+    pub async fn show_saga(&self, id: SagaId) -> Result<Saga, Error> {
+        Ok(self.get::<SagaBody>(&["sagas", &id.to_string()], &[]).await?.saga)
+    }
+
+    /// Lists backup targets.
+    pub async fn list_targets(&self) -> Result<Vec<Target>, Error> {
+        Ok(self.get::<TargetList>(&["targets"], &[]).await?.targets)
+    }
+
+    fn url(&self, segments: &[&str]) -> Url {
+        let mut all = vec!["v1", self.endpoint.project.as_str()];
+        all.extend_from_slice(segments);
+        self.endpoint.url(&all)
+    }
+
+    async fn get<R: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<R, Error> {
+        let mut url = self.url(segments);
+        for (key, value) in query {
+            url.query_pairs_mut().append_pair(key, value);
+        }
+        self.send(Method::GET, url, None::<&()>).await
+    }
+
+    async fn post<B: Serialize, R: DeserializeOwned>(&self, segments: &[&str], body: &B) -> Result<R, Error> {
+        self.send(Method::POST, self.url(segments), Some(body)).await
+    }
+
+    async fn send<B: Serialize, R: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&B>,
+    ) -> Result<R, Error> {
+        let text = url.to_string();
+        let not_reachable = |source| Error::NotReachable { url: text.clone(), source };
+        let mut request = self.http.request(method, url);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(not_reachable)?;
+        let status = response.status();
+        let request_id =
+            response.headers().get(REQUEST_ID_HEADER).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let bytes = response.bytes().await.map_err(not_reachable)?;
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(|_| foreign(&text, status));
+        }
+        match read_refusal(&bytes) {
+            Some(detail) => Err(Error::Refused { status: status.as_u16(), detail, request_id }),
+            None => Err(foreign(&text, status)),
+        }
+    }
+}
+
+fn foreign(url: &str, status: StatusCode) -> Error {
+    Error::Foreign { url: url.to_owned(), status: status.as_u16() }
+}
+
+fn read_refusal(bytes: &[u8]) -> Option<ErrorDetail> {
+    serde_json::from_slice::<ErrorBody>(bytes).ok()?.detail().cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn make_project(text: &str) -> ProjectId {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_endpoint_may_name_its_project_as_keystones_catalog_does() {
+        let endpoint = Endpoint::parse("http://127.0.0.1:8780/v1/acme/", None).unwrap();
+        assert_eq!(endpoint.project().as_str(), "acme");
+        assert_eq!(endpoint.url(&["health"]).as_str(), "http://127.0.0.1:8780/health");
+        let acme = make_project("acme");
+        for text in ["https://vault.example/backup", "https://vault.example/backup/v1/acme"] {
+            let endpoint = Endpoint::parse(text, Some(&acme)).unwrap();
+            assert_eq!(endpoint.url(&["v1", "acme"]).as_str(), "https://vault.example/backup/v1/acme");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_cannot_work_is_refused_with_its_reason() {
+        let acme = make_project("acme");
+        for (text, project, reason) in [
+            ("127.0.0.1:8780", Some(&acme), "expected http"),
+            ("ftp://x", Some(&acme), "expected http"),
+            ("http://x", None, "no project"),
+            ("http://x/v1/other", Some(&acme), "names project other"),
+            ("http://x/v1/..%2f", None, "not a valid project id"),
+        ] {
+            let error = Endpoint::parse(text, project).map(|_| ()).unwrap_err();
+            let text = match &error {
+                Error::Endpoint { reason, .. } => reason.clone(),
+                other => other.to_string(),
+            };
+            assert!(text.contains(reason), "{text}");
+        }
+    }
+}

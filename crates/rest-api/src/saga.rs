@@ -1,0 +1,84 @@
+//! Sagas: the durable runs behind snapshots and restores. All of it is ours.
+
+use model::{ProjectId, SagaId, WorkloadId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ApiTime;
+
+/// Reply with one saga.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SagaBody {
+    pub saga: Saga,
+}
+
+/// Reply of `GET /sagas`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SagaList {
+    pub sagas: Vec<SagaSummary>,
+}
+
+/// A row of a list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SagaSummary {
+    pub id: SagaId,
+    pub kind: String,
+    /// The snapshot or restore that it makes.
+    pub object_id: String,
+    pub workload_id: WorkloadId,
+    pub project_id: ProjectId,
+    pub phase: String,
+    /// The first step that still runs or waits; null at the end.
+    pub step: Option<String>,
+    pub error_code: Option<String>,
+    pub error_msg: Option<String>,
+    pub created_at: ApiTime,
+    pub updated_at: ApiTime,
+    pub finished_at: Option<ApiTime>,
+}
+
+/// A saga with its history.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Saga {
+    #[serde(flatten)]
+    pub summary: SagaSummary,
+    /// In order; empty when the definition is no longer known.
+    pub steps: Vec<SagaStep>,
+    /// Every event, in order.
+    pub events: Vec<SagaEvent>,
+    /// What was sent out, done or not.
+    pub jobs: Vec<SagaJob>,
+}
+
+/// One step of the definition, and where it stands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SagaStep {
+    pub name: String,
+    /// `compensable`, `pivot` or `forward`.
+    pub kind: String,
+    pub status: String,
+    pub branch_count: u64,
+}
+
+/// One event of the log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SagaEvent {
+    pub sequence: u64,
+    pub kind: String,
+    pub at: ApiTime,
+    pub body: Value,
+}
+
+/// One piece of remote work.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SagaJob {
+    pub id: String,
+    pub step: String,
+    pub branch: u64,
+    pub direction: String,
+    pub attempt: u64,
+    pub state: String,
+    pub worker: Option<String>,
+    pub bytes_done: u64,
+    pub bytes_total: u64,
+}

@@ -1,0 +1,178 @@
+//! Workloads in requests and replies.
+
+use std::collections::BTreeMap;
+
+use model::{InstanceId, ProjectId, TargetId, WorkloadId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{ApiTime, LooseBool};
+
+/// Body of `POST /workloads`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NewWorkloadBody {
+    pub workload: NewWorkload,
+}
+
+/// What to protect together.
+///
+/// Fields that T4O's clients send and that mean nothing here (`source_platform`, `workload_type_id`) are passed over.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct NewWorkload {
+    #[serde(default)]
+    pub name: Option<String>,
+    #[serde(default)]
+    pub description: Option<String>,
+    #[serde(default)]
+    pub instances: Vec<NewWorkloadInstance>,
+    /// Ours: id or name of a backup target; absent: the only one there is.
+    #[serde(default, alias = "backup_target_types", skip_serializing_if = "Option::is_none")]
+    pub backup_target: Option<String>,
+    /// Only `{}` and `{"enabled": false}` are taken.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub jobschedule: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<LooseBool>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, Value>,
+}
+
+/// An instance to protect: `{"instance-id": "<uuid>"}`, `{"id": ..}` or the bare id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "InstanceForms", into = "InstanceObject")]
+pub struct NewWorkloadInstance(pub String);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum InstanceForms {
+    Object(InstanceObject),
+    Bare(String),
+}
+
+#[derive(Serialize, Deserialize)]
+struct InstanceObject {
+    #[serde(rename = "instance-id", alias = "instance_id", alias = "id")]
+    instance_id: String,
+}
+
+impl From<InstanceForms> for NewWorkloadInstance {
+    fn from(form: InstanceForms) -> Self {
+        match form {
+            InstanceForms::Object(object) => Self(object.instance_id),
+            InstanceForms::Bare(id) => Self(id),
+        }
+    }
+}
+
+impl From<NewWorkloadInstance> for InstanceObject {
+    fn from(instance: NewWorkloadInstance) -> Self {
+        Self { instance_id: instance.0 }
+    }
+}
+
+/// Reply with one workload.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkloadBody {
+    pub workload: Workload,
+}
+
+/// Reply of `GET /workloads`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkloadList {
+    pub workloads: Vec<WorkloadSummary>,
+}
+
+/// A row of a list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkloadSummary {
+    pub id: WorkloadId,
+    pub name: String,
+    pub description: String,
+    pub project_id: ProjectId,
+    pub user_id: String,
+    pub status: String,
+    /// Ours.
+    pub backup_target_id: TargetId,
+    /// Always empty; T4O's clients read the key.
+    #[serde(default)]
+    pub workload_type_id: String,
+    #[serde(default)]
+    pub snapshots_info: String,
+    pub error_msg: Option<String>,
+    pub created_at: ApiTime,
+    pub updated_at: ApiTime,
+    #[serde(default)]
+    pub links: Vec<Link>,
+}
+
+/// A workload with all that belongs to it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Workload {
+    #[serde(flatten)]
+    pub summary: WorkloadSummary,
+    pub instances: Vec<WorkloadInstance>,
+    pub jobschedule: Value,
+    pub metadata: BTreeMap<String, Value>,
+    pub storage_usage: StorageUsage,
+}
+
+/// A protected instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadInstance {
+    pub id: InstanceId,
+    pub name: String,
+    #[serde(default)]
+    pub metadata: BTreeMap<String, Value>,
+}
+
+/// What a workload's committed snapshots take on the target.
+///
+/// Units: bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageUsage {
+    pub usage: u64,
+    pub full: UsageByKind,
+    pub incremental: UsageByKind,
+}
+
+/// Number and bytes of one kind of snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageByKind {
+    pub snap_count: u64,
+    pub usage: u64,
+}
+
+/// Where an object is found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    pub rel: String,
+    pub href: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_named_in_any_of_the_known_forms() {
+        for text in
+            ["{\"instance-id\":\"x\"}", "{\"id\":\"x\"}", "{\"instance_id\":\"x\",\"more\":1}", "\"x\""]
+        {
+            let instance: NewWorkloadInstance = serde_json::from_str(text).unwrap();
+            assert_eq!(instance.0, "x", "{text}");
+        }
+        let written = serde_json::to_string(&NewWorkloadInstance("x".to_owned())).unwrap();
+        assert_eq!(written, "{\"instance-id\":\"x\"}");
+    }
+
+    #[test]
+    fn the_body_of_an_old_client_is_read() {
+        let body: NewWorkloadBody = serde_json::from_str(
+            r#"{"workload":{"name":"w","description":"d","workload_type_id":"f82ce76f-17fe-438b-aa37-7a023058e50d",
+                "source_platform":null,"instances":[{"instance-id":"x"}],"jobschedule":{"enabled":"False"},"metadata":{}}}"#,
+        )
+        .unwrap();
+        assert_eq!(body.workload.instances.len(), 1);
+        assert_eq!(body.workload.backup_target, None);
+    }
+}

@@ -1,0 +1,101 @@
+//! The way forward: from the first step over the pivot to the last.
+
+use model::ErrorClass;
+
+use super::{At, Machine};
+use crate::event::{Command, Direction, Ignored};
+use crate::shape::{StepIndex, StepKind};
+use crate::state::{BranchState, Cause, End, Status};
+
+impl Machine<'_> {
+    pub(super) fn start(&mut self) -> Result<(), Ignored> {
+        if self.state.is_started() {
+            return Err(Ignored::Stale);
+        }
+        self.enter(0);
+        Ok(())
+    }
+
+    pub(super) fn action_succeeded(&mut self, at: At) -> Result<(), Ignored> {
+        self.expect(at, Direction::Action, Status::Running)?.status = Status::Done;
+        self.advance_when_done();
+        Ok(())
+    }
+
+    pub(super) fn action_failed(
+        &mut self,
+        at: At,
+        class: ErrorClass,
+        effect_free: bool,
+    ) -> Result<(), Ignored> {
+        let branch = self.expect(at, Direction::Action, Status::Running)?;
+        branch.tainted |= !effect_free;
+        let tainted = branch.tainted;
+        let step = self.shape_at_cursor();
+        let within_limit = at.attempt < step.attempts_max;
+        match step.kind {
+            StepKind::Compensable if class.may_pass() && within_limit => self.wait(at),
+            StepKind::Compensable => self.fail(at),
+            // Whether the pivot happened must become known: it is asked again for as long as that takes.
+            StepKind::Pivot if class.may_pass() && (within_limit || tainted) => self.wait(at),
+            StepKind::Pivot if tainted => self.get_stuck(at, Status::Stuck),
+            StepKind::Pivot => self.fail(at),
+            StepKind::Forward if class.may_pass() => self.wait(at),
+            StepKind::Forward => self.get_stuck(at, Status::Stuck),
+        }
+        Ok(())
+    }
+
+    pub(super) fn cancel(&mut self) -> Result<(), Ignored> {
+        if self.state.heading == Direction::Undo {
+            return Err(Ignored::TurnedBack);
+        }
+        if !self.state.may_cancel(self.shape) {
+            return Err(Ignored::TooLate);
+        }
+        if self.state.is_started() {
+            self.turn_back(Cause::Cancelled);
+        } else {
+            self.state.cause = Some(Cause::Cancelled);
+            self.finish(End::Compensated);
+        }
+        Ok(())
+    }
+
+    /// Goes on with the next step once every branch of this one is done.
+    pub(super) fn advance_when_done(&mut self) {
+        let is_done = |branch: &BranchState| matches!(branch.status, Status::Done | Status::Skipped);
+        if self.state.current().iter().all(is_done) {
+            self.enter(self.state.cursor.saturating_add(1));
+        }
+    }
+
+    /// Dispatches all branches of the first step from `first` on that has any.
+    fn enter(&mut self, first: StepIndex) {
+        for step in first.. {
+            let Some(shape) = self.shape.steps.get(usize::from(step)) else { break };
+            let count = if shape.kind == StepKind::Pivot { 1 } else { (self.branch_count)(step) };
+            self.state.cursor = step;
+            self.state.steps.push(vec![BranchState::first_attempt(); usize::from(count)]);
+            if count > 0 {
+                self.commands.extend((0..count).map(|branch| Command::RunAction {
+                    step,
+                    branch,
+                    attempt: 1,
+                }));
+                return;
+            }
+        }
+        self.finish(End::Succeeded);
+    }
+
+    fn wait(&mut self, At { step, branch, attempt }: At) {
+        self.state.steps[usize::from(step)][usize::from(branch)].status = Status::Waiting;
+        self.commands.push(Command::ScheduleRetry { step, branch, attempt, direction: Direction::Action });
+    }
+
+    fn fail(&mut self, at: At) {
+        self.state.steps[usize::from(at.step)][usize::from(at.branch)].status = Status::Failed;
+        self.turn_back(Cause::Failed { step: at.step, branch: at.branch });
+    }
+}

@@ -1,0 +1,41 @@
+//! Logs: compact lines on a terminal, JSON lines elsewhere, always on stderr. `RUST_LOG` chooses; the default is `info`.
+
+use std::error::Error;
+use std::fmt;
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// lapin and its kin tell at `info` and `warn` what our session tells better.
+const QUIET: &str = "info,lapin=error,actix_server=warn,actix_web=warn";
+
+/// An error with all its sources on one line, for logs.
+#[derive(Debug)]
+pub struct Chain<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// Starts logging for `service`. A second call in one process changes nothing.
+pub fn init(service: &'static str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(QUIET));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if std::io::stderr().is_terminal() {
+        builder.compact().finish().try_init()
+    } else {
+        builder.json().flatten_event(true).finish().try_init()
+    };
+    if started.is_ok() {
+        tracing::debug!(service, version = env!("CARGO_PKG_VERSION"), "telemetry is up");
+    }
+}

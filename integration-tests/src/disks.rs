@@ -1,0 +1,83 @@
+//! Real disks with real file systems, made without mounting anything: `mke2fs -d` fills them, `debugfs` changes files inside.
+
+use std::fs::File;
+use std::io::{BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+/// Runs a tool to its end.
+///
+/// Errors: it cannot be started or fails; its output is in the error.
+pub fn run_tool(command: &mut Command) -> Result<String> {
+    command.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));
+    let output = command.output().with_context(|| format!("{command:?} cannot be started"))?;
+    if !output.status.success() {
+        bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Makes a raw disk of `size_mib` with one ext4 file system that holds the tree `from`.
+pub fn make_ext4(path: &Path, size_mib: u64, from: &Path) -> Result<()> {
+    File::create(path)?.set_len(size_mib << 20)?;
+    run_tool(Command::new("mke2fs").args(["-q", "-t", "ext4", "-F", "-d"]).arg(from).arg(path))?;
+    Ok(())
+}
+
+/// Turns a raw disk into a qcow2 one beside it, and removes the raw one.
+pub fn turn_into_qcow2(raw: &Path) -> Result<PathBuf> {
+    let qcow2 = raw.with_extension("qcow2");
+    run_tool(Command::new("qemu-img").args(["convert", "-f", "raw", "-O", "qcow2"]).arg(raw).arg(&qcow2))?;
+    std::fs::remove_file(raw)?;
+    Ok(qcow2)
+}
+
+/// Writes a file into the ext4 file system of a raw disk.
+pub fn write_file(disk: &Path, content: &Path, name: &str) -> Result<()> {
+    let request = format!("write {} {name}", content.display());
+    run_tool(Command::new("debugfs").args(["-w", "-R", &request]).arg(disk))?;
+    Ok(())
+}
+
+/// Removes a file from the ext4 file system of a raw disk.
+pub fn remove_file(disk: &Path, name: &str) -> Result<()> {
+    run_tool(Command::new("debugfs").args(["-w", "-R", &format!("rm {name}")]).arg(disk))?;
+    Ok(())
+}
+
+/// Checks the ext4 file system of a raw disk.
+pub fn check_ext4(disk: &Path) -> Result<()> {
+    run_tool(Command::new("e2fsck").args(["-f", "-n"]).arg(disk))?;
+    Ok(())
+}
+
+/// Whether two disks of any format hold the same bytes. `qemu-img compare` reads both.
+pub fn are_equal(a: (&Path, &str), b: (&Path, &str)) -> Result<bool> {
+    let output = Command::new("qemu-img").args(["compare", "-f", a.1, "-F", b.1]).arg(a.0).arg(b.0).output()?;
+    match output.status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        _ => bail!("qemu-img compare failed: {}", String::from_utf8_lossy(&output.stderr)),
+    }
+}
+
+/// The BLAKE3 of a file.
+pub fn digest(path: &Path) -> Result<blake3::Hash> {
+    let mut reader = BufReader::new(File::open(path).with_context(|| path.display().to_string())?);
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize()),
+            count => hasher.update(&buffer[..count]),
+        };
+    }
+}
+
+/// Copies a file and keeps its holes.
+pub fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
+    run_tool(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(from).arg(to))?;
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! Waiting on a state, with a deadline that names what was waited for.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Asks `probe` until it gives something.
+///
+/// Errors: the probe's own, or the deadline passed; the text says what was waited for.
+pub fn until<T>(deadline: Duration, what: &str, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = probe()? {
+            return Ok(found);
+        }
+        if start.elapsed() > deadline {
+            bail!("waited {} s in vain until {what}", deadline.as_secs());
+        }
+        std::thread::park_timeout(POLL_INTERVAL);
+    }
+}

@@ -1,0 +1,198 @@
+//! Every effect of both sagas fails for good, in turn: in the cloud, on the target, on the bus. The saga takes back what
+//! it did; full listings of cloud and target are as before; the workload is free; the error says what failed.
+
+use anyhow::{Context as _, Result, ensure};
+use integration_tests::ledger::Ledger;
+use integration_tests::world::Spec;
+use model::{RestoreId, SnapshotId};
+
+use crate::fixture::Shop;
+
+/// Where an effect is made to fail.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Cloud,
+    Target,
+}
+
+/// One way to fail: the effect, and how many calls are let through first.
+#[derive(Debug, Clone, Copy)]
+struct Failing {
+    place: Place,
+    effect: &'static str,
+    kind: &'static str,
+    after: u32,
+}
+
+impl Failing {
+    const fn cloud(effect: &'static str) -> Self {
+        Self { place: Place::Cloud, effect, kind: "permanent", after: 0 }
+    }
+    const fn target(effect: &'static str) -> Self {
+        Self { place: Place::Target, effect, kind: "permanent", after: 0 }
+    }
+    const fn after(self, after: u32) -> Self {
+        Self { after, ..self }
+    }
+    /// The effect happens and the answer is lost, again and again.
+    const fn lost(self) -> Self {
+        Self { kind: "indeterminate", ..self }
+    }
+
+    fn inject(&self, shop: &Shop) -> Result<Drill> {
+        let path = match self.place {
+            Place::Cloud => shop.world.places.cloud_faults(),
+            Place::Target => shop.world.places.target_faults(),
+        };
+        let text = format!(
+            "[[fault]]\neffect = \"{}\"\nfail = \"{}\"\nafter = {}\n",
+            self.effect, self.kind, self.after
+        );
+        // A service reads the table at every effect: it must never see half of it.
+        let draft = path.with_extension("draft");
+        std::fs::write(&draft, text)?;
+        std::fs::rename(&draft, &path)?;
+        Ok(Drill(path))
+    }
+}
+
+/// An injected fault; dropping it ends the drill.
+struct Drill(std::path::PathBuf);
+
+impl Drop for Drill {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+struct Before {
+    cloud: Ledger,
+    target: Ledger,
+}
+
+impl Before {
+    fn of(shop: &Shop) -> Result<Self> {
+        Ok(Self { cloud: shop.cloud_ledger()?, target: shop.target_ledger()? })
+    }
+
+    fn assert_unchanged(&self, shop: &Shop, failing: Failing) -> Result<()> {
+        let cloud = self.cloud.difference(&shop.cloud_ledger()?);
+        let target = self.target.difference(&shop.target_ledger()?);
+        ensure!(cloud.is_empty(), "{failing:?} left in the cloud: {cloud:?}\n{}", shop.world.logs());
+        ensure!(target.is_empty(), "{failing:?} left on the target: {target:?}\n{}", shop.world.logs());
+        let workload = shop.world.block_on(shop.world.client.show_workload(shop.workload))?;
+        ensure!(workload.summary.status == "available", "{failing:?}: the workload is {}", workload.summary.status);
+        Ok(())
+    }
+}
+
+fn check_snapshot_is_taken_back(shop: &Shop, failing: Failing, full: bool) -> Result<()> {
+    let before = Before::of(shop)?;
+    let drill = failing.inject(shop)?;
+    let id: SnapshotId = shop.world.start_snapshot(shop.workload, full).with_context(|| format!("{failing:?}"))?;
+    let snapshot = shop.world.wait_for_snapshot(id).with_context(|| format!("{failing:?}"))?;
+    drop(drill);
+    ensure!(snapshot.summary.status == "error", "{failing:?}: the snapshot ended {}", snapshot.summary.status);
+    assert_error_is_clear(failing, snapshot.summary.error_code.as_deref(), snapshot.summary.error_msg.as_deref())?;
+    before.assert_unchanged(shop, failing)
+}
+
+fn check_restore_is_taken_back(shop: &Shop, snapshot: SnapshotId, failing: Failing) -> Result<()> {
+    let before = Before::of(shop)?;
+    let drill = failing.inject(shop)?;
+    let id: RestoreId = shop
+        .world
+        .start_selective_restore(snapshot, &[(shop.web, "web-2"), (shop.db, "db-2")])
+        .with_context(|| format!("{failing:?}"))?;
+    let restore = shop.world.wait_for_restore(id).with_context(|| format!("{failing:?}"))?;
+    drop(drill);
+    ensure!(restore.summary.status == "error", "{failing:?}: the restore ended {}", restore.summary.status);
+    assert_error_is_clear(failing, restore.summary.error_code.as_deref(), restore.summary.error_msg.as_deref())?;
+    before.assert_unchanged(shop, failing)?;
+    let snapshot = shop.world.block_on(shop.world.client.show_snapshot(snapshot))?;
+    ensure!(snapshot.summary.status == "available", "{failing:?}: the snapshot is {}", snapshot.summary.status);
+    Ok(())
+}
+
+fn assert_error_is_clear(failing: Failing, code: Option<&str>, message: Option<&str>) -> Result<()> {
+    ensure!(code.is_some_and(|code| !code.is_empty()), "{failing:?}: no error code");
+    let message = message.unwrap_or_default();
+    ensure!(message.len() > 10, "{failing:?}: the error says only {message:?}");
+    Ok(())
+}
+
+#[test]
+fn a_snapshot_is_taken_back_whatever_effect_fails_for_good() -> Result<()> {
+    let shop = Shop::open(Spec::default())?;
+    let failures = [
+        // The request itself reads both instances before the saga does.
+        Failing::cloud("describe_instance").after(2),
+        Failing::cloud("describe_instance").after(4),
+        Failing::cloud("locate_instance"),
+        Failing::cloud("freeze"),
+        Failing::cloud("create_volume_snapshot"),
+        Failing::cloud("create_volume_snapshot").after(1),
+        Failing::cloud("create_volume_snapshot").after(1).lost(),
+        Failing::cloud("source_disk"),
+        Failing::target("target_put"),
+        Failing::target("target_put").after(2),
+        Failing::target("target_get"),
+        Failing::target("target_list"),
+    ];
+    for failing in failures {
+        check_snapshot_is_taken_back(&shop, failing, true)?;
+    }
+    // With a committed snapshot on the target, an incremental one that fails must leave every byte of it alone.
+    let full = shop.world.take_snapshot(shop.workload, true)?;
+    shop.change_web("after-full", model::ByteCount::mib(1))?;
+    for failing in [Failing::cloud("create_volume_snapshot"), Failing::target("target_put").after(4)] {
+        check_snapshot_is_taken_back(&shop, failing, false)?;
+    }
+    let restore = shop.world.start_selective_restore(full.summary.id, &[(shop.web, "w"), (shop.db, "d")])?;
+    shop.assert_restored(&shop.world.wait_for_good_restore(restore)?, 0)
+}
+
+#[test]
+fn a_thaw_that_fails_for_good_costs_the_consistency_not_the_snapshot() -> Result<()> {
+    let shop = Shop::open(Spec::default())?;
+    let drill = Failing::cloud("thaw").inject(&shop)?;
+    let snapshot = shop.world.take_snapshot(shop.workload, true)?;
+    ensure!(snapshot.summary.consistency.as_deref() == Some("crash"), "{:?}", snapshot.summary.consistency);
+    drop(drill);
+    Ok(())
+}
+
+#[test]
+fn a_restore_is_taken_back_whatever_effect_fails_for_good() -> Result<()> {
+    let shop = Shop::open(Spec::default())?;
+    let snapshot = shop.world.take_snapshot(shop.workload, true)?.summary.id;
+    let failures = [
+        Failing::cloud("list_instances"),
+        Failing::cloud("create_volume"),
+        Failing::cloud("create_volume").after(2),
+        Failing::cloud("create_volume").after(1).lost(),
+        Failing::cloud("destination_disk"),
+        Failing::cloud("create_instance"),
+        Failing::cloud("create_instance").after(1),
+        Failing::cloud("create_instance").after(1).lost(),
+        Failing::target("target_get"),
+        Failing::target("target_get").after(3),
+    ];
+    for failing in failures {
+        check_restore_is_taken_back(&shop, snapshot, failing)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_host_without_a_queue_fails_the_snapshot_and_nothing_is_left() -> Result<()> {
+    let shop = Shop::open(Spec::default())?;
+    let before = Before::of(&shop)?;
+    let host = "host-b".parse()?;
+    shop.world.block_on(shop.world.broker.admin().remove_host(&host))?;
+    let id = shop.world.start_snapshot(shop.workload, true)?;
+    let snapshot = shop.world.wait_for_snapshot(id)?;
+    ensure!(snapshot.summary.error_code.as_deref() == Some("HOST_NOT_ENROLLED"), "{:?}", snapshot.summary);
+    ensure!(snapshot.summary.error_msg.unwrap_or_default().contains("host-b"));
+    before.assert_unchanged(&shop, Failing::cloud("bus"))
+}

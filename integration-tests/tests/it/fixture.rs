@@ -1,0 +1,184 @@
+//! A small shop on a directory cloud: `web-1` with one raw disk on host-a, `db-1` with a qcow2 and a raw disk on host-b.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use integration_tests::disks;
+use integration_tests::ledger::Ledger;
+use integration_tests::scenario::{CloudDisk, CloudInstance, Placed, build_cloud, volume_file};
+use integration_tests::world::{Spec, World};
+use model::{ByteCount, InstanceId, WorkloadId};
+use rest_api::Restore;
+
+/// A world with the shop in it and a workload that protects all of it.
+pub(crate) struct Shop {
+    pub(crate) world: World,
+    pub(crate) workload: WorkloadId,
+    pub(crate) web: InstanceId,
+    pub(crate) db: InstanceId,
+    pub(crate) placed: Vec<Placed>,
+    references: BTreeMap<(InstanceId, String), Vec<PathBuf>>,
+    dir: tempfile::TempDir,
+}
+
+/// Sizes of the shop's disks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) web_mib: u64,
+    pub(crate) db_mib: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { web_mib: 12, db_mib: 8 }
+    }
+}
+
+impl Shop {
+    /// Opens a shop with small disks.
+    pub(crate) fn open(spec: Spec) -> Result<Self> {
+        Self::open_with(spec, Sizes::default())
+    }
+
+    /// Opens a shop.
+    pub(crate) fn open_with(spec: Spec, sizes: Sizes) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("holdfast-it-").tempdir()?;
+        let stage = dir.path().join("stage");
+        std::fs::create_dir(&stage)?;
+        let web_vda = make_disk(&stage, "web-vda", sizes.web_mib)?;
+        let db_vda = disks::turn_into_qcow2(&make_disk(&stage, "db-vda", sizes.db_mib)?)?;
+        let db_vdb = make_disk(&stage, "db-vdb", 4)?;
+        let instances = [
+            CloudInstance::new("web-1", "host-a", vec![CloudDisk::raw("vda", web_vda)]),
+            CloudInstance::new("db-1", "host-b", vec![CloudDisk::qcow2("vda", db_vda), CloudDisk::raw("vdb", db_vdb)]),
+        ];
+        let root = dir.path().join("world");
+        std::fs::create_dir(&root)?;
+        let placed = build_cloud(&root.join("cloud"), &spec, &instances)?;
+        let world = World::start(&root, spec)?;
+        let (web, db) = (placed[0].id, placed[1].id);
+        let workload = world.create_workload("shop", &[web, db])?;
+        let mut shop = Self { world, workload, web, db, placed, references: BTreeMap::new(), dir };
+        shop.remember_disks()?;
+        Ok(shop)
+    }
+
+    /// Copies every disk as it is now, before a snapshot. Gives the number of this point.
+    pub(crate) fn remember_disks(&mut self) -> Result<usize> {
+        let mut point = 0;
+        for instance in &self.placed {
+            for disk in &instance.disks {
+                let copies = self.references.entry((instance.id, disk.id.clone())).or_default();
+                point = copies.len();
+                let copy = self.dir.path().join(format!("{}-{}-{point}", instance.id, disk.device));
+                disks::copy_sparse(&disk.file, &copy)?;
+                copies.push(copy);
+            }
+        }
+        Ok(point)
+    }
+
+    /// Writes a new file inside the file system of web-1's disk.
+    pub(crate) fn change_web(&self, name: &str, size: ByteCount) -> Result<()> {
+        let content = self.dir.path().join("change");
+        std::fs::write(&content, noise(size, u64::from(name.bytes().map(u32::from).sum::<u32>())))?;
+        let disk = &self.placed[0].disks[0].file;
+        disks::write_file(disk, &content, name)?;
+        disks::check_ext4(disk)
+    }
+
+    /// Checks that every disk of a restore holds the bytes of `point`.
+    #[track_caller]
+    pub(crate) fn assert_restored(&self, restore: &Restore, point: usize) -> Result<()> {
+        ensure!(restore.summary.status == "available", "the restore ended {}: {:?}", restore.summary.status, restore.summary.error_msg);
+        ensure!(!restore.disks.is_empty(), "the restore has no disks");
+        for disk in &restore.disks {
+            let key = (disk.instance_id, disk.id.as_str().to_owned());
+            let copies = self.references.get(&key).with_context(|| format!("an unknown disk {key:?}"))?;
+            let format = self.format_of(disk.instance_id, disk.id.as_str())?;
+            let restored = volume_file(&self.world.places.cloud(), disk.volume_id.context("no volume")?)?;
+            let equal = disks::are_equal((&copies[point], format), (&restored.file, restored.format))?;
+            ensure!(equal, "disk {} of instance {} differs", disk.id, disk.instance_id);
+        }
+        Ok(())
+    }
+
+    fn format_of(&self, instance: InstanceId, disk: &str) -> Result<&'static str> {
+        let disks = self.placed.iter().filter(|placed| placed.id == instance).flat_map(|placed| &placed.disks);
+        Ok(disks.into_iter().find(|placed| placed.id == disk).context("an unknown disk")?.format)
+    }
+
+    /// Starts a service again after it was killed.
+    pub(crate) fn start_again(&mut self, service: &str) -> Result<()> {
+        match service {
+            "controller" => self.world.restart_controller()?,
+            "dmapi" => self.world.dmapi.start_again()?,
+            _ => self.world.datamovers.values_mut().next().context("a datamover")?.start_again()?,
+        }
+        self.world.wait_until_ready()
+    }
+
+    /// Waits until no snapshot is under way.
+    pub(crate) fn settle(&self) -> Result<()> {
+        for snapshot in self.world.block_on(self.world.client.list_snapshots(Some(self.workload)))? {
+            self.world.wait_for_snapshot(snapshot.id)?;
+        }
+        Ok(())
+    }
+
+    /// Everything in the cloud but its diary and its fault table.
+    pub(crate) fn cloud_ledger(&self) -> Result<Ledger> {
+        Ledger::of(&self.world.places.cloud(), &["effects.log", "faults.toml"])
+    }
+
+    /// Everything on the target.
+    pub(crate) fn target_ledger(&self) -> Result<Ledger> {
+        Ledger::of(&self.world.places.target(), &[])
+    }
+
+    /// How often each effect happened in the cloud, by effect and tag.
+    pub(crate) fn effects(&self) -> Result<BTreeMap<(String, String), usize>> {
+        let log = std::fs::read_to_string(self.world.places.cloud().join("effects.log"))?;
+        let mut counts = BTreeMap::new();
+        for line in log.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let (effect, tag) = (words.get(1).context("an effect")?, words.get(3).copied().unwrap_or_default());
+            *counts.entry(((*effect).to_owned(), tag.to_owned())).or_default() += 1;
+        }
+        Ok(counts)
+    }
+
+    /// Checks that no create happened twice for one tag.
+    pub(crate) fn assert_no_effect_twice(&self) -> Result<()> {
+        for ((effect, tag), count) in self.effects()? {
+            ensure!(!effect.starts_with("create") || count == 1, "{effect} happened {count} times for {tag}");
+        }
+        Ok(())
+    }
+}
+
+/// An ext4 disk with some files that do not compress.
+fn make_disk(stage: &Path, name: &str, mib: u64) -> Result<PathBuf> {
+    let files = stage.join(format!("{name}.files"));
+    std::fs::create_dir(&files)?;
+    for index in 0..mib / 2 {
+        let seed = index + name.bytes().map(u64::from).sum::<u64>() * 1000;
+        std::fs::write(files.join(format!("file-{index}")), noise(ByteCount::mib(1), seed))?;
+    }
+    let disk = stage.join(format!("{name}.raw"));
+    disks::make_ext4(&disk, mib + 4, &files)?;
+    Ok(disk)
+}
+
+/// Bytes that do not compress, the same for the same seed: a 64-bit xorshift.
+pub(crate) fn noise(size: ByteCount, seed: u64) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ (seed + 1).wrapping_mul(0xd129_42a1_d1f3_5e2d);
+    let words = std::iter::repeat_with(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.take(usize::try_from(size.0 / 8).expect("a small size")).flatten().collect()
+}

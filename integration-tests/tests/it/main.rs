@@ -1,0 +1,11 @@
+//! The whole, with real processes around a real broker, on real disks. Each test has a Holdfast of its own.
+
+mod actor_panics;
+mod corruption;
+mod failing_effects;
+mod fixture;
+mod intake;
+mod kills;
+mod nothing_held;
+mod refusals;
+mod snapshot_and_restore;

@@ -1,0 +1,88 @@
+//! `holdfast workload …`
+
+use clap::{Args, Subcommand};
+use rest_api::{NewWorkload, NewWorkloadInstance, Workload};
+
+use super::Session;
+use crate::error::Error;
+use crate::names::find_workload;
+
+const LIST_COLUMNS: &[&str] = &["id", "name", "status", "created_at"];
+const SHOW_COLUMNS: &[&str] =
+    &["id", "name", "description", "status", "backup_target_id", "error_msg", "created_at", "updated_at"];
+const INSTANCE_COLUMNS: &[&str] = &["id", "name"];
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Protects instances together from now on.
+    #[command(after_help = "Examples:
+  holdfast workload create web --instance 0191c2a4-6f3a-7c52-9d7e-0a4b5c6d7e8f
+  holdfast workload create shop --instance ID1 --instance ID2 --target offsite -f value -c id")]
+    Create(Create),
+    /// Lists the workloads of the project.
+    #[command(after_help = "Examples:\n  holdfast workload list\n  holdfast workload list -f json")]
+    List,
+    /// Shows a workload with its instances.
+    #[command(
+        after_help = "Examples:\n  holdfast workload show web\n  holdfast workload show web -f value -c status"
+    )]
+    Show {
+        /// Id or name.
+        workload: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// The name of the workload.
+    name: String,
+    /// The id of an instance to protect; may be repeated.
+    #[arg(long = "instance", value_name = "ID", required = true)]
+    instances: Vec<String>,
+    /// What it is for.
+    #[arg(long)]
+    description: Option<String>,
+    /// Name or id of the backup target; without it, the service's default.
+    #[arg(long)]
+    target: Option<String>,
+}
+
+impl Verb {
+    pub(super) async fn run(self, session: &Session<'_>) -> Result<(), Error> {
+        let client = session.connection.client()?;
+        match self {
+            Self::Create(create) => {
+                let workload = NewWorkload {
+                    name: Some(create.name),
+                    description: create.description,
+                    instances: create
+                        .instances
+                        .iter()
+                        .map(|text| NewWorkloadInstance(bare_id(text)))
+                        .collect(),
+                    backup_target: create.target,
+                    ..NewWorkload::default()
+                };
+                show(session, &client.create_workload(workload).await?)
+            }
+            Self::List => session.output.list(&client.list_workloads().await?, LIST_COLUMNS),
+            Self::Show { workload } => {
+                let id = find_workload(&client, &workload).await?;
+                show(session, &client.show_workload(id).await?)
+            }
+        }
+    }
+}
+
+/// T4O's command line takes `--instance instance-id=<uuid>`.
+fn bare_id(text: &str) -> String {
+    text.strip_prefix("instance-id=").unwrap_or(text).to_owned()
+}
+
+fn show(session: &Session<'_>, workload: &Workload) -> Result<(), Error> {
+    session.output.show(workload, SHOW_COLUMNS)?;
+    if session.output.is_for_people() {
+        session.output.list(&workload.instances, INSTANCE_COLUMNS)?;
+    }
+    Ok(())
+}

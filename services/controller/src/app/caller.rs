@@ -1,0 +1,144 @@
+//! Who asks, and what they may do.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+use model::{ProjectId, UserId};
+
+use super::Error;
+
+/// What a user is in a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Reads and writes, and sees what belongs to the operator.
+    Admin,
+    /// Reads and writes.
+    Member,
+    /// Reads.
+    Reader,
+}
+
+impl Role {
+    /// The word in a tokens file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Member => "member",
+            Self::Reader => "reader",
+        }
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Admin, Self::Member, Self::Reader]
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or_else(|| format!("{text:?} is no role: expected admin, member or reader"))
+    }
+}
+
+/// What one may be allowed to do; the text is the rule's name in refusals, as in T4O.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    WorkloadRead,
+    WorkloadCreate,
+    SnapshotRead,
+    SnapshotCreate,
+    SnapshotCancel,
+    RestoreRead,
+    RestoreCreate,
+    RestoreCancel,
+    SagaRead,
+    TargetRead,
+}
+
+impl Action {
+    /// The rule's name.
+    #[must_use]
+    pub const fn rule(self) -> &'static str {
+        match self {
+            Self::WorkloadRead => "workload:workload_show",
+            Self::WorkloadCreate => "workload:workload_create",
+            Self::SnapshotRead => "workload:snapshot_show",
+            Self::SnapshotCreate => "workload:workload_snapshot",
+            Self::SnapshotCancel => "snapshot:snapshot_cancel",
+            Self::RestoreRead => "restore:restore_show",
+            Self::RestoreCreate => "snapshot:snapshot_restore",
+            Self::RestoreCancel => "restore:restore_cancel",
+            Self::SagaRead => "saga:saga_show",
+            Self::TargetRead => "target:target_show",
+        }
+    }
+
+    const fn writes(self) -> bool {
+        matches!(
+            self,
+            Self::WorkloadCreate
+                | Self::SnapshotCreate
+                | Self::SnapshotCancel
+                | Self::RestoreCreate
+                | Self::RestoreCancel
+        )
+    }
+}
+
+/// A user who proved who they are, within one project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    pub user: UserId,
+    pub project: ProjectId,
+    pub roles: BTreeSet<Role>,
+}
+
+impl Caller {
+    /// A service that publishes to the intake; its grant was checked before, and it may do what a member may.
+    #[must_use]
+    pub fn intake(user: UserId, project: ProjectId) -> Self {
+        Self { user, project, roles: BTreeSet::from([Role::Member]) }
+    }
+
+    /// Whether the caller may do it.
+    ///
+    /// Errors: `FORBIDDEN`.
+    pub fn check(&self, action: Action) -> Result<(), Error> {
+        let writes = self.roles.contains(&Role::Member) || self.roles.contains(&Role::Admin);
+        let reads = writes || self.roles.contains(&Role::Reader);
+        if (action.writes() && writes) || (!action.writes() && reads) {
+            Ok(())
+        } else {
+            Err(Error::forbidden(format!("Policy doesn't allow {} to be performed.", action.rule())))
+        }
+    }
+
+    /// Whether the operator's things are shown.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.roles.contains(&Role::Admin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn make_caller(roles: &[Role]) -> Caller {
+        Caller {
+            user: "u".parse().unwrap(),
+            project: "p".parse().unwrap(),
+            roles: roles.iter().copied().collect(),
+        }
+    }
+
+    #[test]
+    fn a_reader_only_reads_and_nobody_does_nothing() {
+        let reader = make_caller(&[Role::Reader]);
+        assert!(reader.check(Action::SnapshotRead).is_ok());
+        let error = reader.check(Action::SnapshotCreate).unwrap_err().to_string();
+        assert_eq!(error, "Policy doesn't allow workload:workload_snapshot to be performed.");
+        assert!(make_caller(&[Role::Member]).check(Action::SnapshotCreate).is_ok());
+        assert!(make_caller(&[]).check(Action::SagaRead).is_err());
+    }
+}

@@ -1,0 +1,265 @@
+//! Snapshots: taking, listing, showing, cancelling.
+
+use catalog::{
+    SnapshotDiskRow, SnapshotFilter, SnapshotInstanceRow, SnapshotRow, Tx, WorkloadInstanceRow, WorkloadRow,
+};
+use model::{
+    ByteCount, InstanceId, SagaId, SnapshotId, SnapshotKind, SnapshotState, WorkloadId, WorkloadState,
+};
+
+use super::retrying::retrying;
+use super::text::{check_description, check_name};
+use super::{Caller, Error, IntakeKey, Started, workloads};
+use crate::engine::SnapshotOrder;
+use crate::state::AppState;
+
+/// Said when an incremental snapshot was asked for and cannot be.
+const BECAME_FULL: &str = "there is no earlier snapshot to build on: this one is full";
+
+/// What to take.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub workload_id: WorkloadId,
+    pub kind: SnapshotKind,
+    pub name: Option<String>,
+    pub description: Option<String>,
+}
+
+/// A snapshot with what belongs to it.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    pub row: SnapshotRow,
+    /// Those of the workload while the snapshot has none of its own yet.
+    pub expected: Vec<WorkloadInstanceRow>,
+    pub instances: Vec<SnapshotInstanceRow>,
+    pub disks: Vec<SnapshotDiskRow>,
+}
+
+/// Which snapshots to list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter {
+    pub workload_id: Option<WorkloadId>,
+}
+
+/// Starts a snapshot. With an intake key, the same key gives the same snapshot.
+///
+/// Errors: `WORKLOAD_NOT_FOUND`, `WORKLOAD_LOCKED`, `WORKLOAD_BROKEN`, `WORKLOAD_EMPTY`, `TARGET_NOT_CONFIGURED`,
+/// `INSTANCE_NOT_FOUND`, `IDEMPOTENCY_KEY_REUSED`.
+pub async fn create(
+    state: &AppState,
+    caller: &Caller,
+    request: &Request,
+    intake: Option<&IntakeKey>,
+) -> Result<Started<SnapshotId>, Error> {
+    let name = check_name(request.name.as_deref(), "snapshot")?;
+    let description = check_description(request.description.as_deref())?;
+    let checked = match check(state, caller, request, intake).await? {
+        Checked::Duplicate(started) => return Ok(started),
+        Checked::Free(instance_ids) => instance_ids,
+    };
+    // Outside of any transaction: the cloud may take its time. A missing instance would fail the saga later.
+    workloads::describe_all(state, caller, &checked).await?;
+    let now = state.clock.now();
+    let row = SnapshotRow {
+        id: SnapshotId::from_uuid(state.entropy.uuid()),
+        workload_id: request.workload_id,
+        project_id: caller.project.clone(),
+        user_id: caller.user.clone(),
+        name,
+        description,
+        kind: request.kind,
+        status: SnapshotState::Creating,
+        saga_id: state.engine.new_saga_id(),
+        parent_snapshot_id: None,
+        consistency: None,
+        pins: 0,
+        size_bytes: ByteCount(0),
+        bytes_read: ByteCount(0),
+        bytes_stored: ByteCount(0),
+        progress_message: "accepted".to_owned(),
+        error_code: None,
+        error_message: None,
+        created_at: now,
+        updated_at: now,
+        finished_at: None,
+    };
+    let started = retrying(|| insert(state, caller, row.clone(), intake)).await?;
+    state.engine.wake();
+    if !started.duplicate {
+        tracing::info!(snapshot_id = %started.id, saga_id = %started.saga_id, workload_id = %row.workload_id, "snapshot accepted");
+    }
+    Ok(started)
+}
+
+/// Lists the snapshots of the caller's project, the newest first; without instances, with disks while they move.
+///
+/// Errors: `WORKLOAD_NOT_FOUND`.
+pub async fn list(state: &AppState, caller: &Caller, filter: Filter) -> Result<Vec<Parts>, Error> {
+    let mut tx = state.catalog.read().await?;
+    if let Some(id) = filter.workload_id {
+        workloads::require(&mut tx, caller, id).await?;
+    }
+    let filter = SnapshotFilter {
+        project_id: Some(caller.project.clone()),
+        workload_id: filter.workload_id,
+        ..SnapshotFilter::default()
+    };
+    let mut all = Vec::new();
+    for row in tx.list_snapshots(&filter).await? {
+        let disks = match row.finished_at {
+            None => tx.list_snapshot_disks(row.id).await?,
+            Some(_) => Vec::new(),
+        };
+        all.push(Parts { row, expected: Vec::new(), instances: Vec::new(), disks });
+    }
+    Ok(all)
+}
+
+/// Shows a snapshot.
+///
+/// Errors: `SNAPSHOT_NOT_FOUND`.
+pub async fn show(state: &AppState, caller: &Caller, id: SnapshotId) -> Result<Parts, Error> {
+    let mut tx = state.catalog.read().await?;
+    let row = require(&mut tx, caller, id).await?;
+    let instances = tx.list_snapshot_instances(id).await?;
+    let disks = tx.list_snapshot_disks(id).await?;
+    let expected = match instances.as_slice() {
+        [] => tx.list_workload_instances(row.workload_id).await?,
+        _ => Vec::new(),
+    };
+    Ok(Parts { row, expected, instances, disks })
+}
+
+/// Asks a running snapshot to stop; its saga takes back what was done.
+///
+/// Errors: `SNAPSHOT_NOT_FOUND`, `CANCEL_TOO_LATE`.
+pub async fn cancel(state: &AppState, caller: &Caller, id: SnapshotId) -> Result<Parts, Error> {
+    let row = require(&mut state.catalog.read().await?, caller, id).await?;
+    // Cancelling twice is as cancelling once.
+    if row.status != SnapshotState::Cancelled {
+        state.engine.request_cancel(row.saga_id).await?;
+        state.engine.wake();
+        tracing::info!(snapshot_id = %id, saga_id = %row.saga_id, "snapshot cancel asked for");
+    }
+    show(state, caller, id).await
+}
+
+/// Reads a snapshot of the caller's project.
+pub(super) async fn require(tx: &mut Tx, caller: &Caller, id: SnapshotId) -> Result<SnapshotRow, Error> {
+    tx.get_snapshot(id)
+        .await?
+        .filter(|row| row.project_id == caller.project && row.status != SnapshotState::Deleted)
+        .ok_or_else(|| Error::not_found("SNAPSHOT_NOT_FOUND", "snapshot", &id))
+}
+
+enum Checked {
+    Duplicate(Started<SnapshotId>),
+    /// The instances to be snapshot.
+    Free(Vec<InstanceId>),
+}
+
+/// Refuses early what would be refused in the transaction, so that the cloud is not asked for nothing.
+async fn check(
+    state: &AppState,
+    caller: &Caller,
+    request: &Request,
+    intake: Option<&IntakeKey>,
+) -> Result<Checked, Error> {
+    let mut tx = state.catalog.read().await?;
+    if let Some(key) = intake
+        && let Some(held) = key.find(&mut tx).await?
+    {
+        return Ok(Checked::Duplicate(duplicate(held.object_id, held.saga_id)));
+    }
+    let workload = require_free(&mut tx, caller, request.workload_id).await?;
+    if state.target(workload.target_id).is_none() {
+        let message = format!(
+            "the backup target {} of workload {} is not in this service's config: an operator must add it",
+            workload.target_id, workload.name
+        );
+        return Err(Error::conflict("TARGET_NOT_CONFIGURED", message));
+    }
+    let instances = tx.list_workload_instances(workload.id).await?;
+    if instances.is_empty() {
+        return Err(Error::conflict(
+            "WORKLOAD_EMPTY",
+            format!("workload {} has no instances", workload.name),
+        ));
+    }
+    Ok(Checked::Free(instances.into_iter().map(|instance| instance.instance_id).collect()))
+}
+
+/// The one transaction: key, row, lock and saga, or nothing.
+async fn insert(
+    state: &AppState,
+    caller: &Caller,
+    mut row: SnapshotRow,
+    intake: Option<&IntakeKey>,
+) -> Result<Started<SnapshotId>, Error> {
+    let mut tx = state.catalog.begin().await?;
+    if let Some(key) = intake
+        && let Some(held) = key.claim(&mut tx, row.saga_id, row.id.uuid()).await?
+    {
+        return Ok(duplicate(held.object_id, held.saga_id));
+    }
+    let workload = require_free(&mut tx, caller, row.workload_id).await?;
+    let instances = tx.list_workload_instances(workload.id).await?;
+    let has_parent =
+        tx.list_lineages(workload.id).await?.iter().any(|lineage| lineage.latest_snapshot_id.is_some());
+    let warning = (row.kind == SnapshotKind::Incremental && !has_parent).then(|| BECAME_FULL.to_owned());
+    if let Some(warning) = &warning {
+        row.kind = SnapshotKind::Full;
+        row.progress_message.clone_from(warning);
+    }
+    tx.insert_snapshot(&row).await?;
+    tx.lock_workload(workload.id, row.saga_id).await?;
+    let order = SnapshotOrder {
+        project_id: row.project_id.clone(),
+        workload_id: workload.id,
+        snapshot_id: row.id,
+        target_id: workload.target_id,
+        kind: row.kind,
+        instance_ids: instances.iter().map(|instance| instance.instance_id).collect(),
+    };
+    state.engine.start_snapshot(&mut tx, row.saga_id, &order).await?;
+    tx.commit().await?;
+    Ok(Started { id: row.id, saga_id: row.saga_id, duplicate: false, warning })
+}
+
+fn duplicate(object_id: uuid::Uuid, saga_id: SagaId) -> Started<SnapshotId> {
+    Started { id: SnapshotId::from_uuid(object_id), saga_id, duplicate: true, warning: None }
+}
+
+/// Reads a workload that no job holds.
+async fn require_free(tx: &mut Tx, caller: &Caller, id: WorkloadId) -> Result<WorkloadRow, Error> {
+    let workload = workloads::require(tx, caller, id).await?;
+    match workload.status {
+        WorkloadState::Available => Ok(workload),
+        WorkloadState::Locked => Err(refuse_locked(tx, &workload).await?),
+        WorkloadState::Error | WorkloadState::Deleted => {
+            let saga = workload.saga_id.map_or_else(|| "a saga".to_owned(), |id| format!("saga {id}"));
+            let message = format!(
+                "workload {} is in error: {saga} is stuck on it, and an operator must settle it first",
+                workload.name
+            );
+            Err(Error::conflict("WORKLOAD_BROKEN", message))
+        }
+    }
+}
+
+/// Names the snapshot that holds the workload.
+async fn refuse_locked(tx: &mut Tx, workload: &WorkloadRow) -> Result<Error, Error> {
+    let holder = match workload.saga_id {
+        Some(saga_id) => tx.get_saga(saga_id).await?,
+        None => None,
+    };
+    let job = holder.map_or_else(
+        || "another job".to_owned(),
+        |saga| format!("snapshot {} (saga {})", saga.object_id, saga.id),
+    );
+    let message = format!(
+        "workload {} is locked by {job}: wait for its end, or cancel it (holdfast snapshot cancel)",
+        workload.name
+    );
+    Ok(Error::conflict("WORKLOAD_LOCKED", message))
+}

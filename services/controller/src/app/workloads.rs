@@ -1,0 +1,175 @@
+//! Workloads: creating, listing, showing.
+
+use std::collections::BTreeSet;
+
+use catalog::{SnapshotFilter, SnapshotRow, Tx, WorkloadFilter, WorkloadInstanceRow, WorkloadRow};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use model::{InstanceId, WorkloadId, WorkloadState};
+
+use super::retrying::retrying;
+use super::text::{check_description, check_name};
+use super::{Caller, Error};
+use crate::state::{AppState, TargetInfo};
+
+/// A snapshot freezes its instances at one time: more are better several workloads.
+const INSTANCE_COUNT_MAX: usize = 256;
+/// Questions to the cloud at a time.
+const DESCRIBE_CONCURRENCY: usize = 8;
+
+/// What to protect.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub instance_ids: Vec<InstanceId>,
+    /// Name or id of a target; `None`: the first of the configuration.
+    pub target: Option<String>,
+}
+
+/// A workload with what belongs to it.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    pub row: WorkloadRow,
+    pub instances: Vec<WorkloadInstanceRow>,
+    pub snapshots: Vec<SnapshotRow>,
+}
+
+/// Creates a workload.
+///
+/// Errors: `NO_INSTANCES`, `TOO_MANY_INSTANCES`, `INSTANCE_DUPLICATE`, `TARGET_NOT_FOUND`, `INSTANCE_NOT_FOUND`,
+/// `INSTANCE_ALREADY_PROTECTED`.
+pub async fn create(state: &AppState, caller: &Caller, request: &Request) -> Result<Parts, Error> {
+    let name = check_name(request.name.as_deref(), "workload")?;
+    let description = check_description(request.description.as_deref())?;
+    check_instance_ids(&request.instance_ids)?;
+    let target = choose_target(state, request.target.as_deref())?;
+    // Outside of the transaction: the cloud may take its time.
+    let names = describe_all(state, caller, &request.instance_ids).await?;
+    let now = state.clock.now();
+    let row = WorkloadRow {
+        id: WorkloadId::from_uuid(state.entropy.uuid()),
+        project_id: caller.project.clone(),
+        user_id: caller.user.clone(),
+        name,
+        description,
+        status: WorkloadState::Available,
+        saga_id: None,
+        target_id: target.id,
+        created_at: now,
+        updated_at: now,
+        error_message: None,
+    };
+    let instances: Vec<WorkloadInstanceRow> = names
+        .into_iter()
+        .map(|(instance_id, name)| WorkloadInstanceRow { instance_id, workload_id: row.id, name })
+        .collect();
+    retrying(|| insert(state, &row, &instances)).await?;
+    tracing::info!(workload_id = %row.id, instance_count = instances.len(), "workload created");
+    Ok(Parts { row, instances, snapshots: Vec::new() })
+}
+
+/// Lists the workloads of the caller's project, the newest first.
+pub async fn list(state: &AppState, caller: &Caller) -> Result<Vec<WorkloadRow>, Error> {
+    let filter = WorkloadFilter { project_id: Some(caller.project.clone()), ..WorkloadFilter::default() };
+    Ok(state.catalog.read().await?.list_workloads(&filter).await?)
+}
+
+/// Shows a workload.
+///
+/// Errors: `WORKLOAD_NOT_FOUND`.
+pub async fn show(state: &AppState, caller: &Caller, id: WorkloadId) -> Result<Parts, Error> {
+    let mut tx = state.catalog.read().await?;
+    let row = require(&mut tx, caller, id).await?;
+    let instances = tx.list_workload_instances(id).await?;
+    let filter = SnapshotFilter { workload_id: Some(id), ..SnapshotFilter::default() };
+    let snapshots = tx.list_snapshots(&filter).await?;
+    Ok(Parts { row, instances, snapshots })
+}
+
+/// Reads a workload of the caller's project.
+pub(super) async fn require(tx: &mut Tx, caller: &Caller, id: WorkloadId) -> Result<WorkloadRow, Error> {
+    tx.get_workload(id)
+        .await?
+        .filter(|row| row.project_id == caller.project && row.status != WorkloadState::Deleted)
+        .ok_or_else(|| Error::not_found("WORKLOAD_NOT_FOUND", "workload", &id))
+}
+
+/// Reads the names of instances, and with that proves that they exist in the caller's project.
+pub(super) async fn describe_all(
+    state: &AppState,
+    caller: &Caller,
+    ids: &[InstanceId],
+) -> Result<Vec<(InstanceId, String)>, Error> {
+    let describe = |id: InstanceId| async move {
+        let description = state.cloud.describe_instance(&caller.project, id).await;
+        description.map(|description| (id, description.name)).map_err(Error::Cloud)
+    };
+    stream::iter(ids.to_vec()).map(describe).buffered(DESCRIBE_CONCURRENCY).try_collect().await
+}
+
+async fn insert(state: &AppState, row: &WorkloadRow, instances: &[WorkloadInstanceRow]) -> Result<(), Error> {
+    let mut tx = state.catalog.begin().await?;
+    tx.insert_workload(row).await?;
+    for instance in instances {
+        match tx.insert_workload_instance(instance).await {
+            Err(catalog::Error::InstanceTaken { held_by, .. }) => {
+                return Err(refuse_taken(&mut tx, row, instance, held_by).await?);
+            }
+            outcome => outcome?,
+        }
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Names the other workload, unless it belongs to another project.
+async fn refuse_taken(
+    tx: &mut Tx,
+    row: &WorkloadRow,
+    instance: &WorkloadInstanceRow,
+    held_by: WorkloadId,
+) -> Result<Error, Error> {
+    let holder = tx.get_workload(held_by).await?.filter(|holder| holder.project_id == row.project_id);
+    let holder = holder.map_or_else(
+        || "a workload of another project".to_owned(),
+        |holder| format!("workload {} ({held_by})", holder.name),
+    );
+    let message = format!(
+        "instance {} ({}) is already protected by {holder}: an instance belongs to one workload at most",
+        instance.name, instance.instance_id
+    );
+    Ok(Error::conflict("INSTANCE_ALREADY_PROTECTED", message))
+}
+
+fn check_instance_ids(ids: &[InstanceId]) -> Result<(), Error> {
+    if ids.is_empty() {
+        return Err(Error::invalid(
+            "NO_INSTANCES",
+            "a workload needs at least one instance: name it in instances",
+        ));
+    }
+    if ids.len() > INSTANCE_COUNT_MAX {
+        let message =
+            format!("{} instances are too many: at most {INSTANCE_COUNT_MAX} per workload", ids.len());
+        return Err(Error::invalid("TOO_MANY_INSTANCES", message));
+    }
+    let mut seen = BTreeSet::new();
+    match ids.iter().find(|id| !seen.insert(**id)) {
+        Some(id) => Err(Error::invalid("INSTANCE_DUPLICATE", format!("instance {id} is named twice"))),
+        None => Ok(()),
+    }
+}
+
+fn choose_target<'a>(state: &'a AppState, wanted: Option<&str>) -> Result<&'a TargetInfo, Error> {
+    let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else {
+        let none =
+            || Error::conflict("NO_TARGET", "this service has no backup target: an operator must add one");
+        return state.targets.first().ok_or_else(none);
+    };
+    let found = state.targets.iter().find(|target| target.name == wanted || target.id.to_string() == wanted);
+    found.ok_or_else(|| {
+        let wanted: String = wanted.chars().filter(|c| !c.is_control()).take(80).collect();
+        let known: Vec<&str> = state.targets.iter().map(|target| target.name.as_str()).collect();
+        let message = format!("there is no backup target {wanted:?}; there are: {}", known.join(", "));
+        Error::invalid("TARGET_NOT_FOUND", message)
+    })
+}

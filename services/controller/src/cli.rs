@@ -1,0 +1,146 @@
+//! The command line of the controller.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use model::{HostName, PoolName};
+use service_kit::{Exit, ServiceArgs, StartError, about_config};
+
+use crate::config::{Config, EXAMPLE};
+use crate::enroll;
+
+/// Arguments of the process. Without a subcommand the controller runs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "holdfast-controller",
+    version,
+    about = "The controller of Holdfast: takes requests, keeps the catalog, runs the sagas"
+)]
+#[command(after_long_help = about_config(EXAMPLE), args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    service: Option<ServiceArgs>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the controller (the default).
+    Run(ServiceArgs),
+    /// Works on the database.
+    #[command(subcommand)]
+    Db(DbCommand),
+    /// Works on compute hosts.
+    #[command(subcommand)]
+    Host(HostCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum DbCommand {
+    /// Makes the tables, or brings them to this program's version. Harmless when they are.
+    Sync(ServiceArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum HostCommand {
+    /// Enrols a compute host at the broker (user, rights, queues) and prints its datamover's config. Harmless when repeated.
+    Add(HostAdd),
+}
+
+#[derive(Debug, Args)]
+struct HostAdd {
+    host: HostName,
+    /// A pool of datamovers that this host belongs to; may be given several times.
+    #[arg(long = "pool", value_name = "POOL")]
+    pools: Vec<PoolName>,
+    /// The broker's management API, for example `http://127.0.0.1:15672`.
+    #[arg(long)]
+    management_url: String,
+    /// A user of the broker who may make users.
+    #[arg(long)]
+    admin_user: String,
+    #[arg(long, value_name = "FILE")]
+    admin_password_file: PathBuf,
+    /// The password of the host's user: read when the file is there, else made and written. Default: `USER.password`.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// A broker for the printed config.
+    #[arg(long = "broker", value_name = "URL", default_value = "amqp://127.0.0.1:5672")]
+    brokers: Vec<String>,
+}
+
+impl Arguments {
+    /// Does what the arguments ask for.
+    #[must_use]
+    pub fn execute(self) -> Exit {
+        match self.command {
+            Some(Command::Run(service)) => run(&service),
+            Some(Command::Db(DbCommand::Sync(service))) => match load(&service) {
+                Ok(config) => block_on(crate::db_sync(&config)),
+                Err(exit) => exit,
+            },
+            Some(Command::Host(HostCommand::Add(add))) => block_on(add_host(add)),
+            None => match self.service {
+                Some(service) => run(&service),
+                None => say_usage(),
+            },
+        }
+    }
+}
+
+fn run(service: &ServiceArgs) -> Exit {
+    match load(service) {
+        Ok(config) => service_kit::run("holdfast-controller", |service| crate::start(service, config)),
+        Err(exit) => exit,
+    }
+}
+
+fn load(service: &ServiceArgs) -> Result<Config, Exit> {
+    service.load(Config::check)
+}
+
+async fn add_host(add: HostAdd) -> Result<(), StartError> {
+    let config = enroll::host_add(&enroll::HostOrder {
+        password_file: add
+            .password_file
+            .unwrap_or_else(|| PathBuf::from(format!("{}.password", bus_config::user::mover(&add.host)))),
+        host: add.host,
+        pools: add.pools,
+        management_url: add.management_url,
+        admin_user: add.admin_user,
+        admin_password_file: add.admin_password_file,
+        brokers: add.brokers,
+    })
+    .await?;
+    // A closed pipe is the reader's wish.
+    let _ = std::io::stdout().write_all(config.as_bytes());
+    Ok(())
+}
+
+/// Runs a short command: no actors, no drain.
+fn block_on(work: impl Future<Output = Result<(), StartError>>) -> Exit {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => Err(StartError::failed(format!("failed to make the runtime: {error}"))),
+    };
+    match result {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            say(&error.reason);
+            error.exit
+        }
+    }
+}
+
+fn say_usage() -> Exit {
+    say("expected --config FILE; --help shows an example");
+    Exit::Usage
+}
+
+/// The command line's own answer; telemetry is for the running service.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

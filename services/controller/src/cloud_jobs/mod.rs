@@ -1,0 +1,217 @@
+//! Carries out the jobs of the controllers' cloud workers: calls to the cloud, and records on a target. Every effect may
+//! be repeated: creates find what bears their tag, deletes succeed when nothing does, records are replaced.
+//!
+//! It knows neither sagas nor the bus. Called by the actor `cloud_worker`.
+
+mod records;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use backup_target::BackupTarget;
+use cloud::{Cloud, InstanceDescription, NewInstance, NewVolume, Tag};
+use model::{ByteCount, Failure, InstanceId, ProjectId, TargetId};
+use prost::{Message, Name};
+use proto::cmd::v1 as cmd;
+use proto::convert::{self, Malformed};
+use proto::rep::v1 as rep;
+use proto::rep::v1::job_succeeded::Result as Answer;
+
+/// What cloud jobs act on. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CloudJobs {
+    cloud: Arc<dyn Cloud>,
+    targets: Arc<BTreeMap<TargetId, Arc<dyn BackupTarget>>>,
+}
+
+/// A cloud job as it came.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CloudCommand {
+    DescribeInstance(cmd::DescribeInstance),
+    CreateVolumeSnapshot(cmd::CreateVolumeSnapshot),
+    DeleteVolumeSnapshots(cmd::DeleteVolumeSnapshots),
+    CreateVolume(cmd::CreateVolume),
+    DeleteVolume(cmd::DeleteVolume),
+    CreateInstance(cmd::CreateInstance),
+    DeleteInstance(cmd::DeleteInstance),
+    CheckRestorePlan(cmd::CheckRestorePlan),
+    WriteRecords(cmd::WriteRecords),
+    RemoveRecords(cmd::RemoveRecords),
+}
+
+/// A command that no cloud worker can read.
+#[derive(Debug, thiserror::Error)]
+pub enum Undecodable {
+    #[error("the type {0} is no cloud job")]
+    UnknownType(String),
+    #[error("the body is no {type_name}: {source}")]
+    Body { type_name: String, source: prost::DecodeError },
+}
+
+macro_rules! decode {
+    ($type_name:expr, $body:expr, { $($name:ident,)* }) => {
+        match $type_name {
+            $(name if name == cmd::$name::full_name() => cmd::$name::decode($body)
+                .map(CloudCommand::$name)
+                .map_err(|source| Undecodable::Body { type_name: name.to_owned(), source }),)*
+            other => Err(Undecodable::UnknownType(other.chars().take(100).collect())),
+        }
+    };
+}
+
+impl CloudCommand {
+    /// Reads a command by its full proto name.
+    ///
+    /// Errors: the type is no cloud job, or the body does not decode.
+    pub fn decode(type_name: &str, body: &[u8]) -> Result<Self, Undecodable> {
+        decode!(type_name, body, {
+            DescribeInstance,
+            CreateVolumeSnapshot,
+            DeleteVolumeSnapshots,
+            CreateVolume,
+            DeleteVolume,
+            CreateInstance,
+            DeleteInstance,
+            CheckRestorePlan,
+            WriteRecords,
+            RemoveRecords,
+        })
+    }
+}
+
+impl CloudJobs {
+    /// The cloud, and the targets of the configuration.
+    #[must_use]
+    pub fn new(cloud: Arc<dyn Cloud>, targets: Vec<Arc<dyn BackupTarget>>) -> Self {
+        let targets = targets.into_iter().map(|target| (target.id(), target)).collect();
+        Self { cloud, targets: Arc::new(targets) }
+    }
+
+    /// Does one job.
+    ///
+    /// Errors: what the cloud or the target says; `COMMAND_INVALID` for ids that make no sense. Cancel safe: no.
+    pub async fn run(&self, command: &CloudCommand) -> Result<Answer, Failure> {
+        match command {
+            CloudCommand::DescribeInstance(command) => self.describe_instance(command).await,
+            CloudCommand::CreateVolumeSnapshot(command) => self.create_volume_snapshot(command).await,
+            CloudCommand::DeleteVolumeSnapshots(command) => {
+                let tag = Tag::from_text(&command.tag);
+                self.cloud.delete_volume_snapshots(&project(&command.project_id)?, &tag).await.map(done)
+            }
+            CloudCommand::CreateVolume(command) => self.create_volume(command).await,
+            CloudCommand::DeleteVolume(command) => {
+                let tag = Tag::from_text(&command.tag);
+                self.cloud.delete_volumes(&project(&command.project_id)?, &tag).await.map(done)
+            }
+            CloudCommand::CreateInstance(command) => self.create_instance(command).await,
+            CloudCommand::DeleteInstance(command) => {
+                let tag = Tag::from_text(&command.tag);
+                self.cloud.delete_instances(&project(&command.project_id)?, &tag).await.map(done)
+            }
+            CloudCommand::CheckRestorePlan(command) => self.check_restore_plan(command).await.map(done),
+            CloudCommand::WriteRecords(command) => {
+                records::write(self.target(&command.target_id)?, &command.records).await.map(done)
+            }
+            CloudCommand::RemoveRecords(command) => {
+                records::remove(self.target(&command.target_id)?, &command.names).await.map(done)
+            }
+        }
+    }
+
+    async fn describe_instance(&self, command: &cmd::DescribeInstance) -> Result<Answer, Failure> {
+        let instance = convert::id("instance_id", &command.instance_id).map_err(invalid)?;
+        let description = self.cloud.describe_instance(&project(&command.project_id)?, instance).await?;
+        let description = serde_json::to_vec(&description).expect("a description is plain data");
+        Ok(Answer::InstanceDescribed(rep::InstanceDescribed { description }))
+    }
+
+    async fn create_volume_snapshot(&self, command: &cmd::CreateVolumeSnapshot) -> Result<Answer, Failure> {
+        let volume = convert::id("volume_id", &command.volume_id).map_err(invalid)?;
+        let tag = Tag::from_text(&command.tag);
+        self.cloud.create_volume_snapshot(&project(&command.project_id)?, volume, &tag).await.map(created)
+    }
+
+    async fn create_volume(&self, command: &cmd::CreateVolume) -> Result<Answer, Failure> {
+        let format = command.disk_format.parse().map_err(|error: model::InvalidState| {
+            Failure::permanent("COMMAND_INVALID", format!("field disk_format: {error}"))
+        })?;
+        let volume = NewVolume {
+            name: command.name.clone(),
+            size: ByteCount(command.size_bytes),
+            volume_type: command.volume_type.clone(),
+            format,
+            bootable: command.bootable,
+            tag: Tag::from_text(&command.tag),
+        };
+        self.cloud.create_volume(&project(&command.project_id)?, &volume).await.map(created)
+    }
+
+    async fn create_instance(&self, command: &cmd::CreateInstance) -> Result<Answer, Failure> {
+        let description: InstanceDescription = serde_json::from_slice(&command.description)
+            .map_err(|error| Failure::permanent("COMMAND_INVALID", format!("field description: {error}")))?;
+        let volume_ids = command
+            .volume_ids
+            .iter()
+            .map(|id| convert::id("volume_ids", id))
+            .collect::<Result<_, _>>()
+            .map_err(invalid)?;
+        let tag = Tag::from_text(&command.tag);
+        let instance = NewInstance { name: command.name.clone(), description, volume_ids, tag };
+        self.cloud.create_instance(&project(&command.project_id)?, &instance).await.map(created)
+    }
+
+    /// Codes: `ORIGINAL_EXISTS`, `NAME_TAKEN`.
+    async fn check_restore_plan(&self, command: &cmd::CheckRestorePlan) -> Result<(), Failure> {
+        let instances = self.cloud.list_instances(&project(&command.project_id)?).await?;
+        let by_id: BTreeMap<String, &str> = instances
+            .iter()
+            .map(|(id, name): &(InstanceId, String)| (id.to_string(), name.as_str()))
+            .collect();
+        for id in &command.absent_instance_ids {
+            if let Some(name) = by_id.get(id) {
+                return Err(Failure::permanent(
+                    "ORIGINAL_EXISTS",
+                    format!(
+                        "instance {name} ({id}) still exists: a one-click restore brings back only what is gone; \
+                         delete it, or make a selective restore under a new name"
+                    ),
+                ));
+            }
+        }
+        let names: BTreeSet<&str> = by_id.values().copied().collect();
+        match command.new_names.iter().find(|name| names.contains(name.as_str())) {
+            Some(name) => Err(Failure::permanent(
+                "NAME_TAKEN",
+                format!("an instance named {name} exists already: choose another name for the restored one"),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn target(&self, id: &str) -> Result<&dyn BackupTarget, Failure> {
+        let id: TargetId = convert::id("target_id", id).map_err(invalid)?;
+        self.targets.get(&id).map(AsRef::as_ref).ok_or_else(|| {
+            Failure::permanent(
+                "TARGET_UNKNOWN",
+                format!("backup target {id} is not in this controller's configuration: add its [[target]]"),
+            )
+        })
+    }
+}
+
+fn project(text: &str) -> Result<ProjectId, Failure> {
+    convert::id("project_id", text).map_err(invalid)
+}
+
+#[allow(clippy::needless_pass_by_value)] // for map_err
+fn invalid(error: Malformed) -> Failure {
+    Failure::permanent("COMMAND_INVALID", error.to_string())
+}
+
+fn done((): ()) -> Answer {
+    Answer::Done(rep::Done {})
+}
+
+fn created(id: impl ToString) -> Answer {
+    Answer::Created(rep::Created { resource_id: id.to_string() })
+}

@@ -1,0 +1,36 @@
+//! Records on a target. They are small, and replaced whole.
+
+use std::collections::BTreeSet;
+
+use backup_target::BackupTarget;
+use bytes::Bytes;
+use model::{Failure, ObjectName};
+use proto::cmd::v1::Record;
+
+/// Writes records; what was there before is replaced.
+pub(super) async fn write(target: &dyn BackupTarget, records: &[Record]) -> Result<(), Failure> {
+    for record in records {
+        let body = Bytes::copy_from_slice(&record.body);
+        target.replace(&name(&record.name)?, body).await.map_err(|error| error.failure())?;
+    }
+    Ok(())
+}
+
+/// Removes records, and the folders that are empty then.
+pub(super) async fn remove(target: &dyn BackupTarget, names: &[String]) -> Result<(), Failure> {
+    let names = names.iter().map(|text| name(text)).collect::<Result<Vec<_>, _>>()?;
+    for name in &names {
+        target.delete(name).await.map_err(|error| error.failure())?;
+    }
+    let folders: BTreeSet<ObjectName> =
+        names.iter().filter_map(|name| name.split_last().0.and_then(|folder| folder.parse().ok())).collect();
+    for folder in &folders {
+        target.remove_empty_dirs(folder).await.map_err(|error| error.failure())?;
+    }
+    Ok(())
+}
+
+fn name(text: &str) -> Result<ObjectName, Failure> {
+    text.parse()
+        .map_err(|error: model::InvalidObjectName| Failure::permanent("COMMAND_INVALID", error.to_string()))
+}

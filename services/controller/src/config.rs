@@ -1,0 +1,205 @@
+//! The controller's config file: what an operator may set, and its example. Times become `Duration`s here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::ProjectId;
+use serde::Deserialize;
+use service_kit::config::{BusSection, HealthSection};
+
+/// Shown by `--help`; a test parses it.
+pub const EXAMPLE: &str = include_str!("../controller.example.toml");
+
+/// The whole file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub bus: BusSection,
+    pub database: Database,
+    pub rest: Rest,
+    pub auth: Auth,
+    pub cloud: CloudSection,
+    #[serde(default, rename = "target")]
+    pub targets: Vec<Target>,
+    /// Which services may submit jobs over the bus; none may what is not granted.
+    #[serde(default, rename = "intake_grant")]
+    pub intake_grants: Vec<IntakeGrant>,
+    #[serde(default)]
+    pub timing: Timing,
+    #[serde(default)]
+    pub health: HealthSection,
+    /// A table of `[[fault]]`s; see `runtime::FaultTable`.
+    pub drill_file: Option<PathBuf>,
+}
+
+/// `[database]`.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    pub url: String,
+}
+
+impl std::fmt::Debug for Database {
+    /// The url may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = self.url.split(':').next().unwrap_or_default();
+        f.debug_struct("Database").field("url", &format_args!("{scheme}:…")).finish()
+    }
+}
+
+/// `[rest]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rest {
+    /// Port 0 takes a free one.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// Where the address that was taken is written.
+    pub address_file: Option<PathBuf>,
+}
+
+/// `[auth]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    pub tokens_file: PathBuf,
+}
+
+/// `[cloud]`: which driver, and what it needs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloudSection {
+    pub kind: String,
+    pub path: PathBuf,
+}
+
+/// `[[target]]`: a backup target.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    pub name: String,
+    pub path: PathBuf,
+}
+
+/// `[[intake_grant]]`: a service that may submit jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntakeGrant {
+    /// As in its AMQP user `holdfast-intake-<service>`.
+    pub service: String,
+    /// Projects; `"*"` is all.
+    pub projects: Vec<String>,
+}
+
+impl IntakeGrant {
+    /// Whether it lets `service` submit jobs for `project`.
+    #[must_use]
+    pub fn allows(&self, service: &str, project: &ProjectId) -> bool {
+        self.service == service && self.projects.iter().any(|it| it == "*" || it == project.as_str())
+    }
+}
+
+/// `[timing]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timing {
+    /// A worker that is silent for this long has lost its job. At least three heartbeats.
+    pub lease_ttl_ms: u32,
+    pub retry_base_ms: u64,
+    pub retry_cap_ms: u64,
+    /// How often timers, leases and the outbox are looked at when nothing wakes them.
+    pub tick_ms: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { lease_ttl_ms: 90_000, retry_base_ms: 1_000, retry_cap_ms: 60_000, tick_ms: 1_000 }
+    }
+}
+
+impl Timing {
+    /// See `lease_ttl_ms`.
+    #[must_use]
+    pub const fn lease_ttl(&self) -> Duration {
+        Duration::from_millis(self.lease_ttl_ms as u64)
+    }
+    /// See `tick_ms`.
+    #[must_use]
+    pub const fn tick(&self) -> Duration {
+        Duration::from_millis(self.tick_ms)
+    }
+}
+
+impl Config {
+    /// What the types do not say. The text goes after the file's name.
+    ///
+    /// Errors: a sentence naming the key.
+    pub fn check(&self) -> Result<(), String> {
+        let timing = &self.timing;
+        if self.targets.is_empty() {
+            return Err("there is no [[target]]: add one with name and path".to_owned());
+        }
+        let mut names: Vec<_> = self.targets.iter().map(|target| &target.name).collect();
+        names.sort();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("two [[target]]s have the name {:?}", pair[0]));
+        }
+        for (key, value) in [
+            ("lease_ttl_ms", u64::from(timing.lease_ttl_ms)),
+            ("retry_base_ms", timing.retry_base_ms),
+            ("retry_cap_ms", timing.retry_cap_ms),
+            ("tick_ms", timing.tick_ms),
+        ] {
+            if value == 0 {
+                return Err(format!("timing.{key} must be at least 1"));
+            }
+        }
+        crate::wiring::check_cloud(&self.cloud)
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_a_good_config() {
+        let config: Config = toml::from_str(EXAMPLE).unwrap();
+        config.check().unwrap();
+        assert_eq!(config.timing, Timing::default());
+    }
+
+    #[test]
+    fn a_config_that_makes_no_sense_names_the_key() {
+        let check = |from: &str, to: &str, expected: &str| {
+            let config: Config = toml::from_str(&EXAMPLE.replace(from, to)).unwrap();
+            let error = config.check().unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        };
+        check("tick_ms = 1000", "tick_ms = 0", "timing.tick_ms");
+        check("kind = \"", "kind = \"moon-", "cloud.kind");
+    }
+
+    #[test]
+    fn a_service_may_only_what_is_granted() {
+        let grant = IntakeGrant { service: "billing".to_owned(), projects: vec!["p".to_owned()] };
+        let all = IntakeGrant { service: "ops".to_owned(), projects: vec!["*".to_owned()] };
+        let project = |text: &str| text.parse().unwrap();
+        assert!(grant.allows("billing", &project("p")));
+        assert!(!grant.allows("billing", &project("q")));
+        assert!(!grant.allows("other", &project("p")));
+        assert!(all.allows("ops", &project("q")));
+    }
+
+    #[test]
+    fn a_password_in_the_database_url_is_not_shown() {
+        let config: Config =
+            toml::from_str(&EXAMPLE.replace("sqlite:/var", "mysql://me:hunter2@host/var")).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

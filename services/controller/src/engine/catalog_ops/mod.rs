@@ -1,0 +1,110 @@
+//! Carries out the steps that the catalog does, within the transaction of the event that led to them.
+//!
+//! A refusal is an answer to the saga; trouble with the database is not: it takes back the whole transaction, and the
+//! event comes again.
+
+mod restore;
+mod snapshot;
+
+use catalog::{SagaRow, Tx};
+use model::Failure;
+use runtime::Entropy;
+
+use super::fact;
+use crate::sagas::catalog_op::{CatalogAnswer, CatalogOp};
+
+/// Why an operation did not happen.
+#[derive(Debug)]
+pub(super) enum OpError {
+    /// The saga is told.
+    Refused(Failure),
+    /// The transaction is lost.
+    Catalog(catalog::Error),
+}
+
+impl From<Failure> for OpError {
+    fn from(failure: Failure) -> Self {
+        Self::Refused(failure)
+    }
+}
+
+impl From<catalog::Error> for OpError {
+    fn from(error: catalog::Error) -> Self {
+        use catalog::Error as E;
+        match error {
+            E::Held { .. }
+            | E::Pinned { .. }
+            | E::Fenced { .. }
+            | E::NotFound { .. }
+            | E::IllegalTransition(_)
+            | E::InstanceTaken { .. } => Self::Refused(error.failure()),
+            other => Self::Catalog(other),
+        }
+    }
+}
+
+type OpResult = Result<CatalogAnswer, OpError>;
+
+/// What every operation works with.
+pub(super) struct OpCtx<'a> {
+    pub(super) tx: &'a mut Tx,
+    pub(super) saga: &'a SagaRow,
+    pub(super) entropy: Entropy,
+}
+
+/// Does `op`. What a refused operation wrote is taken back.
+///
+/// Errors: the transaction is lost.
+pub(super) async fn run(
+    ctx: &mut OpCtx<'_>,
+    op: &CatalogOp,
+) -> Result<Result<CatalogAnswer, Failure>, catalog::Error> {
+    ctx.tx.savepoint().await?;
+    match dispatch(ctx, op).await {
+        Ok(answer) => {
+            ctx.tx.release_savepoint().await?;
+            Ok(Ok(answer))
+        }
+        Err(OpError::Refused(failure)) => {
+            ctx.tx.rollback_to_savepoint().await?;
+            ctx.tx.release_savepoint().await?;
+            Ok(Err(failure))
+        }
+        Err(OpError::Catalog(error)) => Err(error),
+    }
+}
+
+async fn dispatch(ctx: &mut OpCtx<'_>, op: &CatalogOp) -> OpResult {
+    match op {
+        CatalogOp::BeginSnapshot(params) => snapshot::begin(ctx, params).await,
+        CatalogOp::EndSnapshot(params) => snapshot::end(ctx, params).await,
+        CatalogOp::AcquireLineages { params, instances } => snapshot::acquire(ctx, params, instances).await,
+        CatalogOp::ReleaseLineages(params) => snapshot::release_lineages(ctx, params).await,
+        CatalogOp::CheckInstances { params, before, after } => {
+            snapshot::check_instances(ctx, params, before, after).await
+        }
+        CatalogOp::RecordSnapshot { params, record } => snapshot::record(ctx, params, record).await,
+        CatalogOp::ReleaseSnapshot(params) => snapshot::release(ctx, params).await,
+        CatalogOp::PinSnapshot(params) => restore::pin(ctx, params).await,
+        CatalogOp::EndRestore { params, is_pinned } => restore::end(ctx, params, *is_pinned).await,
+        CatalogOp::RecordRestore { params, record } => restore::record(ctx, params, record).await,
+        CatalogOp::ReleaseRestore(params) => restore::release(ctx, params).await,
+    }
+}
+
+impl OpCtx<'_> {
+    /// Tells the world, in the same transaction.
+    async fn tell(&mut self, kind: &str, fact: &str) -> Result<(), catalog::Error> {
+        let message = self.saga.error_message.clone().unwrap_or_default();
+        fact::insert(self.tx, self.entropy, self.saga, &fact::News { kind, fact, message: &message }).await
+    }
+
+    /// Whether the saga turned back because a user asked for it.
+    fn is_cancelled(&self) -> bool {
+        self.saga.error_code.as_deref() == Some(super::CANCELLED)
+    }
+}
+
+fn not_found(noun: &'static str, id: impl ToString) -> OpError {
+    OpError::from(catalog::Error::NotFound { noun, id: id.to_string() })
+}

@@ -1,0 +1,313 @@
+//! The catalog's part of `snapshot_create`.
+
+use std::time::Duration;
+
+use catalog::{NewLineage, PartStatus, SnapshotDiskRow, SnapshotFilter, SnapshotInstanceRow, SnapshotRow};
+use cloud::{DiskDescription, InstanceDescription};
+use model::{
+    ByteCount, Failure, LineageId, SnapshotEvent, SnapshotId, SnapshotKind, SnapshotState, WorkloadState,
+};
+
+use super::{OpCtx, OpError, OpResult, not_found};
+use crate::sagas::catalog_op::{
+    CatalogAnswer, DiskRecord, LineageLease, LineagesAcquired, SnapshotBegun, SnapshotRecord,
+};
+use crate::sagas::snapshot_create::Params;
+
+/// Of new lineages; fixed for their life. Source: docs/target-format.md.
+const CHUNK_SIZE: ByteCount = ByteCount::mib(1);
+
+pub(super) async fn begin(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
+    let workload = ctx.tx.get_workload(params.workload_id).await?;
+    let workload = workload.ok_or_else(|| not_found("workload", params.workload_id))?;
+    let snapshot = get_snapshot(ctx, params.snapshot_id).await?;
+    ctx.tx.apply_snapshot_event(params.snapshot_id, SnapshotEvent::Begin).await?;
+    Ok(CatalogAnswer::SnapshotBegun(SnapshotBegun {
+        workload_user_id: workload.user_id,
+        workload_name: workload.name,
+        workload_description: workload.description,
+        workload_created_at: workload.created_at,
+        workload_updated_at: workload.updated_at,
+        snapshot_user_id: snapshot.user_id,
+        snapshot_name: snapshot.name,
+        snapshot_description: snapshot.description,
+        snapshot_created_at: snapshot.created_at,
+    }))
+}
+
+pub(super) async fn end(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
+    let (event, part) = if ctx.is_cancelled() {
+        (SnapshotEvent::Cancel, PartStatus::Cancelled)
+    } else {
+        (SnapshotEvent::Fail, PartStatus::Error)
+    };
+    let mut row = get_snapshot(ctx, params.snapshot_id).await?;
+    if row.status.next(event).is_ok() {
+        let status = ctx.tx.apply_snapshot_event(params.snapshot_id, event).await?;
+        row.error_code.clone_from(&ctx.saga.error_code);
+        row.error_message.clone_from(&ctx.saga.error_message);
+        row.progress_message = String::new();
+        row.finished_at = Some(ctx.tx.now());
+        ctx.tx.update_snapshot(&row).await?;
+        settle_parts(ctx, params.snapshot_id, part).await?;
+        ctx.tell("snapshot", status.as_str()).await?;
+    }
+    give_back_lineages(ctx, params).await?;
+    free_workload(ctx, params).await?;
+    Ok(CatalogAnswer::Done)
+}
+
+pub(super) async fn acquire(
+    ctx: &mut OpCtx<'_>,
+    params: &Params,
+    instances: &[InstanceDescription],
+) -> OpResult {
+    ctx.tx.delete_snapshot_parts(params.snapshot_id).await?;
+    let mut leases = Vec::new();
+    for instance in instances {
+        ctx.tx.insert_snapshot_instance(&instance_row(params.snapshot_id, instance)).await?;
+        for disk in &instance.disks {
+            let lease = acquire_one(ctx, params, instance, disk).await?;
+            ctx.tx.insert_snapshot_disk(&disk_row(params.snapshot_id, instance, disk, &lease)).await?;
+            leases.push(lease);
+        }
+    }
+    let parent = leases.iter().find_map(|lease| lease.parent_snapshot_id);
+    let kind = if parent.is_some() { SnapshotKind::Incremental } else { SnapshotKind::Full };
+    let mut row = get_snapshot(ctx, params.snapshot_id).await?;
+    row.kind = kind;
+    row.parent_snapshot_id = parent;
+    row.size_bytes = instances.iter().flat_map(|instance| &instance.disks).map(|disk| disk.size).sum();
+    ctx.tx.update_snapshot(&row).await?;
+    let workload_is_new = !has_committed_snapshot(ctx, params).await?;
+    Ok(CatalogAnswer::LineagesAcquired(LineagesAcquired { disks: leases, kind, workload_is_new }))
+}
+
+async fn acquire_one(
+    ctx: &mut OpCtx<'_>,
+    params: &Params,
+    instance: &InstanceDescription,
+    disk: &DiskDescription,
+) -> Result<LineageLease, OpError> {
+    let new = NewLineage {
+        id: LineageId::from_uuid(ctx.entropy.uuid()),
+        workload_id: params.workload_id,
+        instance_id: instance.id,
+        disk_id: disk.id.clone(),
+        target_id: params.target_id,
+        chunk_size_bytes: CHUNK_SIZE,
+    };
+    let lineage = ctx.tx.get_or_create_lineage(&new).await?;
+    let epoch = ctx.tx.acquire_lineage_lease(lineage.id, ctx.saga.id).await?;
+    let latest = lineage.latest_snapshot_id;
+    Ok(LineageLease {
+        lineage_id: lineage.id,
+        epoch,
+        chunk_size: lineage.chunk_size_bytes,
+        parent_snapshot_id: latest.filter(|_| params.kind == SnapshotKind::Incremental),
+        is_new: latest.is_none(),
+    })
+}
+
+pub(super) async fn release_lineages(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
+    give_back_lineages(ctx, params).await?;
+    Ok(CatalogAnswer::Done)
+}
+
+pub(super) async fn check_instances(
+    ctx: &mut OpCtx<'_>,
+    params: &Params,
+    before: &[InstanceDescription],
+    after: &[InstanceDescription],
+) -> OpResult {
+    for (before, after) in before.iter().zip(after) {
+        if let Some(change) = change_of_disks(before, after) {
+            return Err(OpError::Refused(Failure::permanent(
+                "INSTANCE_CHANGED",
+                format!(
+                    "instance {} changed while it was being cut: {change}; make the snapshot again",
+                    before.name
+                ),
+            )));
+        }
+    }
+    ctx.tx.apply_snapshot_event(params.snapshot_id, SnapshotEvent::Upload).await?;
+    Ok(CatalogAnswer::Done)
+}
+
+/// Says in words what is different between the sets of disks.
+fn change_of_disks(before: &InstanceDescription, after: &InstanceDescription) -> Option<String> {
+    let lost = |disk: &&DiskDescription| !after.disks.iter().any(|it| it.volume_id == disk.volume_id);
+    let came = |disk: &&DiskDescription| !before.disks.iter().any(|it| it.volume_id == disk.volume_id);
+    if let Some(disk) = before.disks.iter().find(lost) {
+        return Some(format!("disk {} was detached", disk.device));
+    }
+    if let Some(disk) = after.disks.iter().find(came) {
+        return Some(format!("disk {} was attached", disk.device));
+    }
+    let size_before = |disk: &DiskDescription| {
+        before.disks.iter().find(|it| it.volume_id == disk.volume_id).map(|it| it.size)
+    };
+    let resized = after.disks.iter().find(|disk| size_before(disk).is_some_and(|size| size != disk.size));
+    resized.map(|disk| format!("disk {} was resized", disk.device))
+}
+
+pub(super) async fn record(ctx: &mut OpCtx<'_>, params: &Params, record: &SnapshotRecord) -> OpResult {
+    for disk in &record.disks {
+        check_disk(ctx, params, disk).await?;
+    }
+    for mut row in ctx.tx.list_snapshot_disks(params.snapshot_id).await? {
+        let disk = record.disks.iter().find(|it| it.lease.lineage_id == row.lineage_id);
+        let disk = disk.ok_or_else(|| not_found("transfer of lineage", row.lineage_id))?;
+        fill_disk_row(&mut row, disk);
+        ctx.tx.update_snapshot_disk(&row).await?;
+    }
+    for mut row in ctx.tx.list_snapshot_instances(params.snapshot_id).await? {
+        let of_row = record.consistencies.iter().find(|(id, _)| *id == row.instance_id);
+        row.consistency = of_row.map(|(_, consistency)| *consistency);
+        row.status = PartStatus::Available;
+        ctx.tx.update_snapshot_instance(&row).await?;
+    }
+    ctx.tx.apply_snapshot_event(params.snapshot_id, SnapshotEvent::Commit).await?;
+    let committed_at = ctx.tx.now();
+    let mut row = get_snapshot(ctx, params.snapshot_id).await?;
+    row.consistency = Some(record.consistency);
+    row.size_bytes = record.disks.iter().map(|disk| disk.transferred.size).sum();
+    row.bytes_read = record.disks.iter().map(|disk| disk.transferred.bytes_read).sum();
+    row.bytes_stored = record.disks.iter().map(|disk| disk.transferred.bytes_stored).sum();
+    row.progress_message = String::new();
+    row.finished_at = Some(committed_at);
+    ctx.tx.update_snapshot(&row).await?;
+    Ok(CatalogAnswer::SnapshotCommitted(committed_at))
+}
+
+/// The fence: only who holds the lineage under this epoch makes its newest snapshot.
+async fn check_disk(ctx: &mut OpCtx<'_>, params: &Params, disk: &DiskRecord) -> Result<(), OpError> {
+    if disk.transferred.manifest_digest != disk.verified_digest {
+        return Err(OpError::Refused(Failure::permanent(
+            "MANIFEST_MISMATCH",
+            format!(
+                "the manifest of {} on the target is not the one that was transferred: look at the target, then make the \
+                 snapshot again",
+                disk.subject
+            ),
+        )));
+    }
+    let LineageLease { lineage_id, epoch, .. } = disk.lease;
+    let latest = Some(params.snapshot_id);
+    match ctx.tx.set_lineage_latest(lineage_id, ctx.saga.id, epoch, latest).await {
+        Err(catalog::Error::Fenced { .. }) => Err(OpError::Refused(Failure::permanent(
+            "LINEAGE_LEASE_LOST",
+            format!("the lease of {} went to another job: make the snapshot again", disk.subject),
+        ))),
+        other => other.map_err(OpError::from),
+    }
+}
+
+pub(super) async fn release(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
+    give_back_lineages(ctx, params).await?;
+    free_workload(ctx, params).await?;
+    ctx.tell("snapshot", SnapshotState::Available.as_str()).await?;
+    Ok(CatalogAnswer::Done)
+}
+
+/// Gives back what this saga holds; a lineage that never had a snapshot goes away.
+async fn give_back_lineages(ctx: &mut OpCtx<'_>, params: &Params) -> Result<(), OpError> {
+    for lineage in ctx.tx.list_lineages(params.workload_id).await? {
+        if lineage.holder_saga_id != Some(ctx.saga.id) {
+            continue;
+        }
+        if lineage.latest_snapshot_id.is_none() {
+            ctx.tx.delete_lineage(lineage.id, ctx.saga.id).await?;
+        } else {
+            ctx.tx.release_lineage_lease(lineage.id, ctx.saga.id).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the workload back, also one that was marked broken while this saga was stuck.
+async fn free_workload(ctx: &mut OpCtx<'_>, params: &Params) -> Result<(), OpError> {
+    let workload = ctx.tx.get_workload(params.workload_id).await?;
+    let is_broken_by_us =
+        workload.is_some_and(|row| row.status == WorkloadState::Error && row.saga_id == Some(ctx.saga.id));
+    if is_broken_by_us {
+        ctx.tx.repair_workload(params.workload_id).await?;
+    } else {
+        ctx.tx.unlock_workload(params.workload_id, ctx.saga.id).await?;
+    }
+    Ok(())
+}
+
+async fn has_committed_snapshot(ctx: &mut OpCtx<'_>, params: &Params) -> Result<bool, OpError> {
+    let filter = SnapshotFilter { workload_id: Some(params.workload_id), ..SnapshotFilter::default() };
+    let snapshots = ctx.tx.list_snapshots(&filter).await?;
+    let is_committed =
+        |row: &SnapshotRow| matches!(row.status, SnapshotState::Available | SnapshotState::Restoring);
+    Ok(snapshots.iter().any(is_committed))
+}
+
+async fn settle_parts(ctx: &mut OpCtx<'_>, id: SnapshotId, status: PartStatus) -> Result<(), OpError> {
+    for mut row in ctx.tx.list_snapshot_instances(id).await? {
+        row.status = status;
+        ctx.tx.update_snapshot_instance(&row).await?;
+    }
+    for mut row in ctx.tx.list_snapshot_disks(id).await? {
+        row.status = status;
+        ctx.tx.update_snapshot_disk(&row).await?;
+    }
+    Ok(())
+}
+
+async fn get_snapshot(ctx: &mut OpCtx<'_>, id: SnapshotId) -> Result<SnapshotRow, OpError> {
+    ctx.tx.get_snapshot(id).await?.ok_or_else(|| not_found("snapshot", id))
+}
+
+fn instance_row(snapshot_id: SnapshotId, instance: &InstanceDescription) -> SnapshotInstanceRow {
+    SnapshotInstanceRow {
+        snapshot_id,
+        instance_id: instance.id,
+        name: instance.name.clone(),
+        status: PartStatus::Pending,
+        consistency: None,
+        description_json: serde_json::to_string(instance).expect("a description is plain data"),
+    }
+}
+
+fn disk_row(
+    snapshot_id: SnapshotId,
+    instance: &InstanceDescription,
+    disk: &DiskDescription,
+    lease: &LineageLease,
+) -> SnapshotDiskRow {
+    SnapshotDiskRow {
+        snapshot_id,
+        instance_id: instance.id,
+        disk_id: disk.id.clone(),
+        lineage_id: lease.lineage_id,
+        volume_id: Some(disk.volume_id),
+        device: disk.device.clone(),
+        size_bytes: disk.size,
+        format: disk.format,
+        status: PartStatus::Pending,
+        bytes_total: disk.size,
+        bytes_done: ByteCount(0),
+        bytes_read: ByteCount(0),
+        bytes_stored: ByteCount(0),
+        duration: Duration::ZERO,
+        manifest_digest: None,
+        parent_snapshot_id: lease.parent_snapshot_id,
+    }
+}
+
+fn fill_disk_row(row: &mut SnapshotDiskRow, disk: &DiskRecord) {
+    let figures = &disk.transferred;
+    row.status = PartStatus::Available;
+    row.size_bytes = figures.size;
+    row.bytes_total = figures.size;
+    row.bytes_done = figures.size;
+    row.bytes_read = figures.bytes_read;
+    row.bytes_stored = figures.bytes_stored;
+    row.duration = Duration::from_millis(figures.duration_ms);
+    row.manifest_digest = crate::sagas::manifest_digest_text(&figures.manifest_digest);
+}

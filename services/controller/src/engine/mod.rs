@@ -1,0 +1,290 @@
+//! The saga engine: everything that is not pure. It loads a saga, asks the pure machine what follows from an event, and
+//! writes event, state, jobs, timers and outgoing messages in one transaction; safety is the compare-and-swap on the
+//! saga row's version, so any controller may handle any event.
+//!
+//! It knows no bus: the outbox relay publishes what it wrote. Called by the app, by the intake, and by the actors that
+//! bring replies, timers and lapsed leases.
+//!
+//! How app code starts a saga, in its own transaction, so that the request and its saga exist together or not at all:
+//! ```ignore
+//! let saga_id = state.engine.new_saga_id();
+//! // insert the snapshot row (creating, with saga_id), lock the workload with saga_id ...
+//! state.engine.start_snapshot(&mut tx, saga_id, &order).await?;
+//! tx.commit().await?;
+//! state.engine.wake();                       // publish at once rather than at the next tick
+//! ```
+
+mod error;
+mod event;
+
+mod run;
+
+mod catalog_ops;
+mod dispatch;
+mod fact;
+mod progress;
+
+mod replies;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::{Catalog, JobDirection, SagaRow, Tx};
+use model::{ProjectId, SagaId, WorkloadId};
+use runtime::{Entropy, RetryPolicy};
+use saga::{Direction, Ignored, OperatorVerb, Phase, Saga, SagaState, Shape};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+pub use error::Error;
+pub use event::{At, Incoming};
+pub use replies::{Accepted, Beat, JobResult, Outcome, Verdict, Worker};
+
+/// What is to be brought back; the restore row (`restoring`) exists.
+pub use crate::sagas::restore_new::{Params as RestoreOrder, RestoreInstance};
+/// What a snapshot is to be made of; the snapshot row (`creating`) exists, and the workload is locked by the same saga.
+pub use crate::sagas::snapshot_create::Params as SnapshotOrder;
+
+use crate::sagas::restore_new::RestoreNew;
+use crate::sagas::snapshot_create::SnapshotCreate;
+use run::{Definitions, Run};
+
+/// The code of a saga that a user stopped.
+pub(crate) const CANCELLED: &str = "CANCELLED";
+
+/// For steps whose definition has no deadline: those are done by the catalog, at once.
+const DEADLINE_DEFAULT: Duration = Duration::from_secs(600);
+
+/// How often an event is tried when other controllers are faster.
+const CONFLICTS_MAX: u32 = 50;
+
+/// Drives all sagas. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    core: Arc<Core>,
+}
+
+/// What the engine works with.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) catalog: Catalog,
+    definitions: Definitions,
+    entropy: Entropy,
+    retry: RetryPolicy,
+    pub(crate) lease_ttl: Duration,
+    wake: Notify,
+}
+
+/// What an operator sets.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    pub retry_base: Duration,
+    pub retry_cap: Duration,
+    pub lease_ttl: Duration,
+}
+
+/// Runs `$work` in a transaction of its own and commits; again from its start when another controller was faster.
+/// `$work` must return from nowhere but its end.
+macro_rules! in_transaction {
+    ($core:expr, |$tx:ident| $work:expr) => {{
+        let mut conflicts = 0;
+        loop {
+            let mut transaction = $core.catalog.begin().await?;
+            let $tx = &mut transaction;
+            let outcome: Result<_, $crate::engine::Error> = $work.await;
+            let outcome = match outcome {
+                Ok(value) => transaction.commit().await.map(|()| value).map_err($crate::engine::Error::from),
+                Err(error) => {
+                    transaction.rollback().await;
+                    Err(error)
+                }
+            };
+            match outcome {
+                Err(error) if error.is_conflict() && conflicts < $crate::engine::CONFLICTS_MAX => {
+                    conflicts += 1;
+                    tokio::time::sleep(std::time::Duration::from_millis(2) * conflicts).await;
+                }
+                other => break other,
+            }
+        }
+    }};
+}
+use in_transaction;
+
+impl Engine {
+    /// An engine with all definitions of this program.
+    ///
+    /// Panics: when a definition is no saga; a test makes one.
+    #[must_use]
+    pub fn new(catalog: Catalog, timing: Timing) -> Self {
+        let definitions = Definitions::new()
+            .with::<SnapshotCreate>()
+            .and_then(saga::Registry::with::<RestoreNew>)
+            .expect("the definitions are checked by tests");
+        let retry = RetryPolicy { base: timing.retry_base, cap: timing.retry_cap, attempts_max: None };
+        let core = Core {
+            catalog,
+            definitions,
+            entropy: Entropy,
+            retry,
+            lease_ttl: timing.lease_ttl,
+            wake: Notify::new(),
+        };
+        Self { core: Arc::new(core) }
+    }
+
+    /// Draws the id of a saga to come.
+    #[must_use]
+    pub fn new_saga_id(&self) -> SagaId {
+        SagaId::from_uuid(self.core.entropy.uuid())
+    }
+
+    /// The shape of a definition, for people: which steps there are.
+    #[must_use]
+    pub fn shape(&self, kind: &str, version: u32) -> Option<&Shape> {
+        self.core.definitions.get(kind, version).map(saga::ErasedSaga::shape)
+    }
+
+    /// The shapes of all definitions.
+    pub fn shapes(&self) -> impl Iterator<Item = &Shape> {
+        self.core.definitions.iter().map(saga::ErasedSaga::shape)
+    }
+
+    /// Starts a `snapshot_create` within the caller's transaction. Call `wake` after the commit.
+    ///
+    /// Errors: the catalog's; roll back then.
+    pub async fn start_snapshot(
+        &self,
+        tx: &mut Tx,
+        saga_id: SagaId,
+        order: &SnapshotOrder,
+    ) -> Result<(), Error> {
+        let object = Object {
+            object_id: order.snapshot_id.uuid(),
+            workload_id: order.workload_id,
+            project_id: order.project_id.clone(),
+        };
+        self.submit::<SnapshotCreate>(tx, saga_id, object, order).await
+    }
+
+    /// Starts a `restore_new` within the caller's transaction. Call `wake` after the commit.
+    ///
+    /// Errors: the catalog's; roll back then.
+    pub async fn start_restore(
+        &self,
+        tx: &mut Tx,
+        saga_id: SagaId,
+        order: &RestoreOrder,
+    ) -> Result<(), Error> {
+        let object = Object {
+            object_id: order.restore_id.uuid(),
+            workload_id: order.workload_id,
+            project_id: order.project_id.clone(),
+        };
+        self.submit::<RestoreNew>(tx, saga_id, object, order).await
+    }
+
+    /// Asks a saga to stop and take back what it did. Own transaction. Cancelling twice is as cancelling once.
+    ///
+    /// Errors: `CancelTooLate` after the pivot or the end.
+    pub async fn request_cancel(&self, saga_id: SagaId) -> Result<(), Error> {
+        match self.handle(saga_id, Incoming::CancelRequested).await? {
+            Ok(_) | Err(Ignored::TurnedBack) => Ok(()),
+            Err(_) => Err(Error::CancelTooLate(saga_id)),
+        }
+    }
+
+    /// Settles a stuck saga by an operator's verb. Own transaction.
+    ///
+    /// Errors: `NotStuck`.
+    pub async fn operate(&self, saga_id: SagaId, verb: OperatorVerb) -> Result<(), Error> {
+        match self.handle(saga_id, Incoming::Operator(verb)).await? {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::NotStuck(saga_id)),
+        }
+    }
+
+    /// Takes one event of a saga in a transaction of its own, and wakes the relay. `Err(Ignored)`: it means nothing (any
+    /// more), which is no failure.
+    pub async fn handle(&self, saga_id: SagaId, incoming: Incoming) -> Result<Result<Phase, Ignored>, Error> {
+        let outcome = in_transaction!(self.core, |tx| self.apply(tx, saga_id, incoming.clone()))?;
+        self.wake();
+        Ok(outcome)
+    }
+
+    /// Tells the relay that a commit left something to publish. Harmless at any time.
+    pub fn wake(&self) {
+        self.core.wake.notify_one();
+    }
+
+    /// Resolves after a `wake`, also one from before.
+    pub async fn woken(&self) {
+        self.core.wake.notified().await;
+    }
+
+    /// Takes one event within the caller's transaction.
+    async fn apply(
+        &self,
+        tx: &mut Tx,
+        saga_id: SagaId,
+        incoming: Incoming,
+    ) -> Result<Result<Phase, Ignored>, Error> {
+        Run::load(&self.core, tx, saga_id).await?.apply(incoming).await
+    }
+
+    async fn submit<S: Saga>(
+        &self,
+        tx: &mut Tx,
+        id: SagaId,
+        object: Object,
+        params: &S::Params,
+    ) -> Result<(), Error> {
+        let unreadable = |reason: String| Error::Unreadable { saga_id: id, reason };
+        let encode = |error: serde_json::Error| unreadable(error.to_string());
+        let state = SagaState::new();
+        let row = SagaRow {
+            id,
+            kind: S::KIND.to_owned(),
+            definition_version: S::VERSION,
+            object_id: object.object_id,
+            workload_id: object.workload_id,
+            project_id: object.project_id,
+            params: serde_json::to_string(params).map_err(encode)?,
+            facts: serde_json::to_string(&S::Facts::default()).map_err(encode)?,
+            state: serde_json::to_string(&state).map_err(encode)?,
+            phase: state.phase().as_str().to_owned(),
+            version: 0,
+            error_code: None,
+            error_message: None,
+            created_at: tx.now(),
+            updated_at: tx.now(),
+            finished_at: None,
+        };
+        tx.insert_saga(&row).await?;
+        tracing::info!(saga_id = %id, kind = S::KIND, object_id = %row.object_id, "a saga starts");
+        // A new saga takes its start: nothing came before.
+        let _ = Run::resume(&self.core, tx, row, 0)?.apply(Incoming::Started).await?;
+        Ok(())
+    }
+}
+
+/// What a saga works for.
+struct Object {
+    object_id: Uuid,
+    workload_id: WorkloadId,
+    project_id: ProjectId,
+}
+
+const fn job_direction(direction: Direction) -> JobDirection {
+    match direction {
+        Direction::Action => JobDirection::Action,
+        Direction::Undo => JobDirection::Undo,
+    }
+}
+
+const fn direction_of(direction: JobDirection) -> Direction {
+    match direction {
+        JobDirection::Action => Direction::Action,
+        JobDirection::Undo => Direction::Undo,
+    }
+}

@@ -1,0 +1,120 @@
+//! `host add`: enrols a compute host at the broker and gives its datamover's config. Repeating it changes nothing but
+//! what was changed in the arguments.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use broker_admin::Admin;
+use model::{HostName, PoolName};
+use runtime::Entropy;
+use secrecy::{ExposeSecret as _, SecretString};
+use service_kit::StartError;
+use service_kit::config::read_secret;
+
+/// Which host, at which broker.
+#[derive(Debug)]
+pub struct HostOrder {
+    pub host: HostName,
+    pub pools: Vec<PoolName>,
+    pub management_url: String,
+    pub admin_user: String,
+    pub admin_password_file: PathBuf,
+    /// Read when it is there, else made.
+    pub password_file: PathBuf,
+    /// For the printed config.
+    pub brokers: Vec<String>,
+}
+
+/// Makes queues, user and rights, and gives the datamover's config.
+///
+/// Errors: the password files or the broker's management API.
+pub async fn host_add(order: &HostOrder) -> Result<String, StartError> {
+    let admin_password =
+        read_secret(&order.admin_password_file).map_err(|error| StartError::usage(error.to_string()))?;
+    let admin = Admin::new(&order.management_url, &order.admin_user, admin_password)
+        .map_err(|error| StartError::usage(error.to_string()))?;
+    let password = password(&order.password_file)?;
+    admin.enroll_host(&order.host, &order.pools, &password).await.map_err(|error| match error {
+        broker_admin::Error::Refused { .. } => StartError::refused(error.to_string()),
+        _ => StartError::failed(format!("failed to enrol {}: {error}", order.host)),
+    })?;
+    Ok(datamover_config(order))
+}
+
+/// Reads the host's password, or draws one and keeps it for its owner's eyes.
+fn password(path: &Path) -> Result<SecretString, StartError> {
+    match path.try_exists() {
+        Ok(true) => return read_secret(path).map_err(|error| StartError::usage(error.to_string())),
+        Ok(false) => {}
+        Err(error) => return Err(StartError::usage(format!("failed to read {}: {error}", path.display()))),
+    }
+    let password: String = Entropy.key().iter().map(|byte| format!("{byte:02x}")).collect();
+    let password = SecretString::from(password);
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| writeln!(file, "{}", password.expose_secret()))
+        .map_err(|error| StartError::failed(format!("failed to write {}: {error}", path.display())))?;
+    Ok(password)
+}
+
+fn datamover_config(order: &HostOrder) -> String {
+    let list = |items: Vec<String>| format!("[{}]", items.join(", "));
+    let brokers = list(order.brokers.iter().map(|broker| format!("{broker:?}")).collect());
+    let pools = list(order.pools.iter().map(|pool| format!("{:?}", pool.as_str())).collect());
+    let (host, user) = (&order.host, bus_config::user::mover(&order.host));
+    let cloud = crate::wiring::CLOUD_SECTION_EXAMPLE;
+    let password_file = order.password_file.display().to_string();
+    format!(
+        r#"# Config of the datamover of {host}. Copy the password file there, for the datamover's user only.
+host = "{host}"
+state_dir = "/var/lib/holdfast/datamover"
+key_file = "/etc/holdfast/lineage.key"
+pools = {pools}
+
+[bus]
+brokers = {brokers}
+user = "{user}"
+password_file = {password_file:?}
+
+{cloud}
+[[target]]
+path = "/srv/holdfast/target"
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_made_once_and_for_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        let first = password(&path).unwrap();
+        assert_eq!(password(&path).unwrap().expose_secret(), first.expose_secret());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_printed_config_is_toml_with_the_hosts_user_and_without_its_password() {
+        let order = HostOrder {
+            host: "node-1.rack2".parse().unwrap(),
+            pools: vec!["fast".parse().unwrap()],
+            management_url: String::new(),
+            admin_user: String::new(),
+            admin_password_file: PathBuf::new(),
+            password_file: PathBuf::from("/etc/holdfast/bus-password"),
+            brokers: vec!["amqp://rabbit:5672".to_owned()],
+        };
+        let config: toml::Table = datamover_config(&order).parse().unwrap();
+        assert_eq!(config["host"].as_str(), Some("node-1.rack2"));
+        assert_eq!(config["bus"]["user"].as_str(), Some("holdfast-mover-node-1.rack2"));
+        assert_eq!(config["pools"][0].as_str(), Some("fast"));
+    }
+}

@@ -1,0 +1,24 @@
+//! The REST API in T4O's shape over `app`: parses, identifies, authorises, asks `app`, and shows what it gave.
+//! The bodies are those of the crate `rest-api`; the map from errors to HTTP is `error`.
+
+mod server;
+
+mod asked;
+mod auth;
+mod body;
+mod error;
+mod path;
+mod request_id;
+mod tokens;
+
+mod health;
+mod restores;
+mod sagas;
+mod snapshots;
+mod targets;
+mod view;
+mod workloads;
+
+pub use auth::Authenticator;
+pub use server::serve;
+pub use tokens::{TokensError, TokensFile};

@@ -1,0 +1,69 @@
+//! `/workloads`
+
+use actix_web::{HttpResponse, web};
+use model::InstanceId;
+use rest_api::{NewWorkload, NewWorkloadBody, WorkloadBody, WorkloadList};
+use serde_json::Value;
+
+use super::asked::Asked;
+use super::body::Body;
+use super::error::Reply;
+use super::path::{body_id, path_id};
+use super::view::{show_workload, show_workload_summary};
+use crate::app::{Action, workloads};
+
+pub(super) async fn create(asked: Asked, body: Body<NewWorkloadBody>) -> Result<HttpResponse, Reply> {
+    let request = read_request(body.0.workload)?;
+    let parts = asked
+        .run(Action::WorkloadCreate, |state, caller| async move {
+            workloads::create(&state, &caller, &request).await
+        })
+        .await?;
+    Ok(HttpResponse::Accepted().json(WorkloadBody { workload: show_workload(&parts) }))
+}
+
+pub(super) async fn list(asked: Asked) -> Result<HttpResponse, Reply> {
+    let rows = asked
+        .run(Action::WorkloadRead, |state, caller| async move { workloads::list(&state, &caller).await })
+        .await?;
+    Ok(HttpResponse::Ok().json(WorkloadList { workloads: rows.iter().map(show_workload_summary).collect() }))
+}
+
+pub(super) async fn show(asked: Asked, path: web::Path<(String, String)>) -> Result<HttpResponse, Reply> {
+    let id = path_id(&path.1, "WORKLOAD_NOT_FOUND", "workload")?;
+    let parts = asked
+        .run(
+            Action::WorkloadRead,
+            move |state, caller| async move { workloads::show(&state, &caller, id).await },
+        )
+        .await?;
+    Ok(HttpResponse::Ok().json(WorkloadBody { workload: show_workload(&parts) }))
+}
+
+/// Takes what a client of T4O sends, and refuses what would be promised and not kept.
+fn read_request(new: NewWorkload) -> Result<workloads::Request, Reply> {
+    let refuse = |what: &str| {
+        Reply::invalid(
+            "NOT_SUPPORTED",
+            format!("{what} is not supported yet: leave it out, and nothing is changed"),
+        )
+    };
+    let is_on =
+        |value: &Value| serde_json::from_value::<rest_api::LooseBool>(value.clone()).map_or(true, |on| on.0);
+    if new.jobschedule.get("enabled").is_some_and(is_on) {
+        return Err(refuse("a schedule (jobschedule)"));
+    }
+    if new.encryption.is_some_and(|on| on.0) {
+        return Err(refuse("encryption of a workload"));
+    }
+    if new.metadata.get("policy_id").is_some_and(|policy| !policy.is_null() && policy != "") {
+        return Err(refuse("a policy (policy_id)"));
+    }
+    let ids: Result<Vec<InstanceId>, Reply> = new.instances.iter().map(|one| body_id(&one.0)).collect();
+    Ok(workloads::Request {
+        name: new.name,
+        description: new.description,
+        instance_ids: ids?,
+        target: new.backup_target,
+    })
+}

@@ -1,0 +1,140 @@
+//! What steps read out of answers. An answer of another kind than the command asks for gives nothing here; the engine
+//! refuses it before it is learned (`fits`).
+
+use cloud::InstanceDescription;
+use model::{ByteCount, Timestamp};
+use proto::rep::v1::job_succeeded::Result as Wire;
+
+use super::catalog_op::{
+    CatalogAnswer, LineagesAcquired, SnapshotBegun, SnapshotPinned, Transferred, Written,
+};
+use super::remote::Command;
+use super::{Output, records};
+
+/// The answer of a worker.
+pub type Answer = Wire;
+
+/// Whether `answer` is one that `command` may get, with all in it that the saga will need.
+#[must_use]
+pub fn fits(command: &Command, answer: &Answer) -> bool {
+    use Command as C;
+    let output = Output::Remote(answer.clone());
+    match command {
+        C::DescribeInstance(_) => instance(&output).is_some(),
+        C::CreateVolumeSnapshot(_) => created::<model::VolumeSnapshotId>(&output).is_some(),
+        C::CreateVolume(_) => created::<model::VolumeId>(&output).is_some(),
+        C::CreateInstance(_) => created::<model::InstanceId>(&output).is_some(),
+        C::FreezeGuest(_) => matches!(answer, Wire::GuestFrozen(_)),
+        C::ThawGuest(_) => matches!(answer, Wire::GuestThawed(_)),
+        C::TransferDisk(_) => matches!(answer, Wire::DiskTransferred(it) if is_digest(&it.manifest_digest)),
+        C::VerifyManifest(_) => {
+            matches!(answer, Wire::ManifestVerified(it) if is_digest(&it.manifest_digest))
+        }
+        C::WriteDisk(_) => matches!(answer, Wire::DiskWritten(_)),
+        C::DeleteVolumeSnapshots(_)
+        | C::DeleteVolume(_)
+        | C::DeleteInstance(_)
+        | C::CheckRestorePlan(_)
+        | C::WriteRecords(_)
+        | C::RemoveRecords(_)
+        | C::PurgeTransfer(_)
+        | C::AbortWrite(_) => matches!(answer, Wire::Done(_)),
+    }
+}
+
+fn is_digest(bytes: &[u8]) -> bool {
+    records::digest(bytes).is_some()
+}
+
+pub(super) fn snapshot_begun(output: &Output) -> Option<SnapshotBegun> {
+    match output {
+        Output::Catalog(CatalogAnswer::SnapshotBegun(begun)) => Some(begun.clone()),
+        _ => None,
+    }
+}
+
+pub(super) fn lineages_acquired(output: &Output) -> Option<LineagesAcquired> {
+    match output {
+        Output::Catalog(CatalogAnswer::LineagesAcquired(acquired)) => Some(acquired.clone()),
+        _ => None,
+    }
+}
+
+pub(super) fn snapshot_committed(output: &Output) -> Option<Timestamp> {
+    match output {
+        Output::Catalog(CatalogAnswer::SnapshotCommitted(at)) => Some(*at),
+        _ => None,
+    }
+}
+
+pub(super) fn snapshot_pinned(output: &Output) -> Option<SnapshotPinned> {
+    match output {
+        Output::Catalog(CatalogAnswer::SnapshotPinned(pinned)) => Some(pinned.clone()),
+        _ => None,
+    }
+}
+
+pub(super) fn instance(output: &Output) -> Option<InstanceDescription> {
+    match output {
+        Output::Remote(Wire::InstanceDescribed(described)) => {
+            serde_json::from_slice(&described.description).ok()
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn created<Id: std::str::FromStr>(output: &Output) -> Option<Id> {
+    match output {
+        Output::Remote(Wire::Created(created)) => created.resource_id.parse().ok(),
+        _ => None,
+    }
+}
+
+pub(super) fn frozen_count(output: &Output) -> Option<u32> {
+    match output {
+        Output::Remote(Wire::GuestFrozen(frozen)) => Some(frozen.frozen_count),
+        _ => None,
+    }
+}
+
+pub(super) fn thawed_count(output: &Output) -> Option<u32> {
+    match output {
+        Output::Remote(Wire::GuestThawed(thawed)) => Some(thawed.thawed_count),
+        _ => None,
+    }
+}
+
+pub(super) fn transferred(output: &Output) -> Option<Transferred> {
+    match output {
+        Output::Remote(Wire::DiskTransferred(transferred)) => Some(Transferred {
+            size: ByteCount(transferred.size_bytes),
+            bytes_read: ByteCount(transferred.bytes_read),
+            bytes_stored: ByteCount(transferred.bytes_stored),
+            chunk_count: transferred.chunk_count,
+            chunks_stored_count: transferred.chunks_stored_count,
+            duration_ms: transferred.duration_ms,
+            manifest_digest: transferred.manifest_digest.clone(),
+        }),
+        _ => None,
+    }
+}
+
+pub(super) fn verified_digest(output: &Output) -> Option<Vec<u8>> {
+    match output {
+        Output::Remote(Wire::ManifestVerified(verified)) => Some(verified.manifest_digest.clone()),
+        _ => None,
+    }
+}
+
+pub(super) fn written(output: &Output) -> Option<Written> {
+    match output {
+        Output::Remote(Wire::DiskWritten(written)) => Some(Written {
+            size: ByteCount(written.size_bytes),
+            bytes_written: ByteCount(written.bytes_written),
+            bytes_fetched: ByteCount(written.bytes_fetched),
+            bytes_read_back: ByteCount(written.bytes_read_back),
+            duration_ms: written.duration_ms,
+        }),
+        _ => None,
+    }
+}

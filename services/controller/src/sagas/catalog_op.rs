@@ -1,0 +1,188 @@
+//! Steps that are done by the catalog: each runs inside the transaction of the event that led to it, so its effect and
+//! the saga's progress are one commit, and its answer is known at once. `engine::catalog_ops` carries them out.
+//!
+//! An operation decides before it writes: when it refuses, it left nothing behind. It may run twice.
+
+use cloud::InstanceDescription;
+use model::{
+    ByteCount, Consistency, DiskFormat, DiskId, InstanceId, LineageId, SnapshotId, SnapshotKind, Timestamp,
+    UserId, VolumeId,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{restore_new, snapshot_create};
+
+/// What a step asks of the catalog.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CatalogOp {
+    /// The snapshot goes from creating to executing. Answer: `SnapshotBegun`.
+    BeginSnapshot(snapshot_create::Params),
+    /// The saga turned back: the snapshot ends as error or cancelled with the saga's reason, the workload is free again,
+    /// and the world is told.
+    EndSnapshot(snapshot_create::Params),
+    /// Finds or makes the lineage of every disk, leases it, and chooses the parents. Answer: `LineagesAcquired`.
+    AcquireLineages { params: snapshot_create::Params, instances: Vec<InstanceDescription> },
+    /// Gives back whatever lineages this saga holds, and removes those that never held a snapshot.
+    ReleaseLineages(snapshot_create::Params),
+    /// Refuses when the set of disks changed since the description; else the snapshot goes on to uploading.
+    CheckInstances {
+        params: snapshot_create::Params,
+        before: Vec<InstanceDescription>,
+        after: Vec<InstanceDescription>,
+    },
+    /// The pivot: every lease still ours, every manifest as transferred, and the snapshot is available.
+    /// Answer: `SnapshotCommitted`.
+    RecordSnapshot { params: snapshot_create::Params, record: SnapshotRecord },
+    /// After the pivot: leases and workload are given back, and the world is told.
+    ReleaseSnapshot(snapshot_create::Params),
+
+    /// The snapshot is pinned against deletion. Answer: `SnapshotPinned`.
+    PinSnapshot(restore_new::Params),
+    /// The saga turned back: the restore ends as error or cancelled, the pin is taken out if it was set, and the world is
+    /// told.
+    EndRestore { params: restore_new::Params, is_pinned: bool },
+    /// The pivot: the restore is available, with the ids of what it made.
+    RecordRestore { params: restore_new::Params, record: RestoreRecord },
+    /// After the pivot: the pin is taken out and the world is told.
+    ReleaseRestore(restore_new::Params),
+}
+
+/// What the catalog answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CatalogAnswer {
+    Done,
+    SnapshotBegun(SnapshotBegun),
+    LineagesAcquired(LineagesAcquired),
+    SnapshotCommitted(Timestamp),
+    SnapshotPinned(SnapshotPinned),
+}
+
+/// What the records on the target say of workload and snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotBegun {
+    pub workload_user_id: UserId,
+    pub workload_name: String,
+    pub workload_description: String,
+    pub workload_created_at: Timestamp,
+    pub workload_updated_at: Timestamp,
+    pub snapshot_user_id: UserId,
+    pub snapshot_name: String,
+    pub snapshot_description: String,
+    pub snapshot_created_at: Timestamp,
+}
+
+/// The lineages of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineagesAcquired {
+    /// In the order of the snapshot's disks.
+    pub disks: Vec<LineageLease>,
+    /// Full when no disk has a parent, whatever was asked for.
+    pub kind: SnapshotKind,
+    /// No snapshot of the workload was ever committed: its record on the target is ours to remove again.
+    pub workload_is_new: bool,
+}
+
+/// One disk's lineage, leased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineageLease {
+    pub lineage_id: LineageId,
+    pub epoch: u64,
+    pub chunk_size: ByteCount,
+    /// Whose chunks may be referenced; `None`: a full read.
+    pub parent_snapshot_id: Option<SnapshotId>,
+    /// No snapshot of the lineage was ever committed.
+    pub is_new: bool,
+}
+
+/// What the pivot of a snapshot writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotRecord {
+    /// The lowest of its instances.
+    pub consistency: Consistency,
+    /// By instance, in the order of the snapshot.
+    pub consistencies: Vec<(InstanceId, Consistency)>,
+    pub disks: Vec<DiskRecord>,
+}
+
+/// One disk as it was transferred and verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskRecord {
+    pub instance_id: InstanceId,
+    pub disk_id: DiskId,
+    /// For messages.
+    pub subject: String,
+    pub lease: LineageLease,
+    pub transferred: Transferred,
+    /// Read back from the target.
+    pub verified_digest: Vec<u8>,
+}
+
+/// The figures of one transfer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transferred {
+    pub size: ByteCount,
+    pub bytes_read: ByteCount,
+    pub bytes_stored: ByteCount,
+    pub chunk_count: u64,
+    pub chunks_stored_count: u64,
+    pub duration_ms: u64,
+    /// BLAKE3 of the manifest root.
+    pub manifest_digest: Vec<u8>,
+}
+
+/// What is in a snapshot, as the catalog knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotPinned {
+    /// In the order of the restore's instances.
+    pub instances: Vec<PinnedInstance>,
+}
+
+/// One instance to bring back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedInstance {
+    pub instance_id: InstanceId,
+    pub new_name: String,
+    /// As captured.
+    pub description: InstanceDescription,
+    /// In boot order.
+    pub disks: Vec<PinnedDisk>,
+}
+
+/// One disk to write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedDisk {
+    pub disk_id: DiskId,
+    pub device: String,
+    pub lineage_id: LineageId,
+    pub size: ByteCount,
+    pub format: DiskFormat,
+    pub volume_type: String,
+    pub bootable: bool,
+}
+
+/// What the pivot of a restore writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreRecord {
+    /// Original and new instance.
+    pub instances: Vec<(InstanceId, InstanceId)>,
+    pub disks: Vec<RestoredDisk>,
+}
+
+/// One disk as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoredDisk {
+    pub instance_id: InstanceId,
+    pub disk_id: DiskId,
+    pub volume_id: VolumeId,
+    pub written: Written,
+}
+
+/// The figures of one write.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    pub size: ByteCount,
+    pub bytes_written: ByteCount,
+    pub bytes_fetched: ByteCount,
+    pub bytes_read_back: ByteCount,
+    pub duration_ms: u64,
+}

@@ -1,0 +1,152 @@
+//! Work that somebody else does for a step: a typed command of the bus, where it goes, and what its answer says. The
+//! engine fills in the job header and the placement; nothing here knows of queues.
+
+use model::{ErrorClass, Failure};
+use prost::{Message as _, Name as _};
+use proto::cmd::v1 as cmd;
+use proto::common::v1::{JobHeader, Placement};
+use proto::convert::PlacedAt;
+use proto::rep::v1::job_succeeded::Result as Answer;
+
+/// One piece of remote work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Remote {
+    pub route: Route,
+    pub command: Command,
+    /// What it works on, for people: `disk vda of instance web-1`.
+    pub subject: String,
+    pub tolerance: Option<Tolerance>,
+}
+
+/// Where a command goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// A cloud worker of the controllers.
+    Cloud,
+    /// A datamover; dmapi finds which.
+    Placed(PlacedAt),
+    /// The host that accepted the action which this command takes back; where nobody did, `otherwise`.
+    WhereItRan { otherwise: PlacedAt },
+}
+
+/// Failures that a step takes as an answer, so that the saga goes on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tolerance {
+    /// A failure that may pass is retried until this attempt; a permanent one is taken at once.
+    pub attempts_max: u32,
+    /// Codes that are never tolerated.
+    pub except: &'static [&'static str],
+    pub instead: Answer,
+}
+
+impl Tolerance {
+    /// The answer to go on with after `failure` of attempt number `attempt`, if it is tolerated.
+    #[must_use]
+    pub fn answer(&self, failure: &Failure, attempt: u32) -> Option<Answer> {
+        let hopeless = !failure.class.may_pass() || attempt >= self.attempts_max;
+        let tolerable = !matches!(failure.class, ErrorClass::Bug | ErrorClass::Cancelled)
+            && !self.except.contains(&failure.code.as_str());
+        (hopeless && tolerable).then(|| self.instead.clone())
+    }
+}
+
+/// A command as the wire takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// Full proto name, for example `holdfast.cmd.v1.TransferDisk`.
+    pub type_name: String,
+    /// The last word of the routing key, for example `transfer_disk`.
+    pub verb: &'static str,
+    pub body: Vec<u8>,
+}
+
+macro_rules! commands {
+    (cloud { $($cloud:ident = $cloud_verb:literal,)* } mover { $($mover:ident = $mover_verb:literal,)* }) => {
+        /// The commands that sagas send.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Command { $($cloud(cmd::$cloud),)* $($mover(cmd::$mover),)* }
+
+        impl Command {
+            /// Encodes the command with its header, and with its placement where a datamover is to take it.
+            #[must_use]
+            pub fn encode(&self, header: JobHeader, placement: Option<Placement>) -> Encoded {
+                match self {
+                    $(Self::$cloud(command) => {
+                        let body = cmd::$cloud { header: Some(header), ..command.clone() }.encode_to_vec();
+                        Encoded { type_name: cmd::$cloud::full_name(), verb: $cloud_verb, body }
+                    })*
+                    $(Self::$mover(command) => {
+                        let body = cmd::$mover { header: Some(header), placement, ..command.clone() }.encode_to_vec();
+                        Encoded { type_name: cmd::$mover::full_name(), verb: $mover_verb, body }
+                    })*
+                }
+            }
+        }
+
+        $(impl From<cmd::$cloud> for Command { fn from(command: cmd::$cloud) -> Self { Self::$cloud(command) } })*
+        $(impl From<cmd::$mover> for Command { fn from(command: cmd::$mover) -> Self { Self::$mover(command) } })*
+    };
+}
+
+commands! {
+    cloud {
+        DescribeInstance = "describe_instance",
+        CreateVolumeSnapshot = "create_volume_snapshot",
+        DeleteVolumeSnapshots = "delete_volume_snapshots",
+        CreateVolume = "create_volume",
+        DeleteVolume = "delete_volume",
+        CreateInstance = "create_instance",
+        DeleteInstance = "delete_instance",
+        CheckRestorePlan = "check_restore_plan",
+        WriteRecords = "write_records",
+        RemoveRecords = "remove_records",
+    }
+    mover {
+        FreezeGuest = "freeze_guest",
+        ThawGuest = "thaw_guest",
+        TransferDisk = "transfer_disk",
+        PurgeTransfer = "purge_transfer",
+        VerifyManifest = "verify_manifest",
+        WriteDisk = "write_disk",
+        AbortWrite = "abort_write",
+    }
+}
+
+impl Command {
+    /// Whether the worker must wait for a lease, and loses the job with it.
+    #[must_use]
+    pub const fn needs_lease(&self) -> bool {
+        matches!(self, Self::TransferDisk(_) | Self::WriteDisk(_))
+    }
+}
+
+impl Remote {
+    /// Work for a cloud worker.
+    #[must_use]
+    pub fn cloud(command: impl Into<Command>, subject: impl Into<String>) -> Self {
+        Self { route: Route::Cloud, command: command.into(), subject: subject.into(), tolerance: None }
+    }
+
+    /// Work for a datamover that dmapi finds.
+    #[must_use]
+    pub fn placed(at: PlacedAt, command: impl Into<Command>, subject: impl Into<String>) -> Self {
+        Self { route: Route::Placed(at), command: command.into(), subject: subject.into(), tolerance: None }
+    }
+
+    /// Work for the host that holds what is to be taken back; where none does, for `otherwise`.
+    #[must_use]
+    pub fn where_it_ran(
+        otherwise: PlacedAt,
+        command: impl Into<Command>,
+        subject: impl Into<String>,
+    ) -> Self {
+        let route = Route::WhereItRan { otherwise };
+        Self { route, command: command.into(), subject: subject.into(), tolerance: None }
+    }
+
+    /// Takes some failures as an answer.
+    #[must_use]
+    pub fn tolerating(self, tolerance: Tolerance) -> Self {
+        Self { tolerance: Some(tolerance), ..self }
+    }
+}

@@ -1,0 +1,144 @@
+//! Puts the controller together: opens what the config names, and starts the actors.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backup_target::{BackupTarget, Faulty, PosixTarget};
+use bus::Session;
+use catalog::Catalog;
+use runtime::{Clock, Entropy, SystemClock};
+use service_kit::actors::BusSession;
+use service_kit::telemetry::Chain;
+use service_kit::{Service, StartError};
+
+use crate::actors::cloud_worker::CloudWorker;
+use crate::actors::{
+    cloud_consumer, heartbeat_consumer, intake_consumer, lease_keeper, outbox_relay, reply_consumer,
+    timer_keeper,
+};
+use crate::cloud_jobs::CloudJobs;
+use crate::config::{Config, Rest};
+use crate::engine::{Engine, Timing};
+use crate::rest;
+use crate::state::{AppState, TargetInfo};
+use crate::wiring;
+
+/// Starts everything and returns; it runs until the service drains. What an earlier process left needs no recovery of its
+/// own: outbox, timers and leases are rows, and the actors look at them as at any others.
+///
+/// Errors: something the config names cannot be used, or refuses us.
+pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
+    let clock = SystemClock::shared();
+    let (infos, targets) = open_targets(&config)?;
+    let catalog = open_catalog(&config, Arc::clone(&clock)).await?;
+    catalog.require_schema().await.map_err(|error| refused(&error))?;
+    let faults = wiring::fault_table(&config.cloud, config.drill_file.as_deref());
+    let cloud = wiring::open_cloud(&config.cloud, faults)?;
+    let engine = Engine::new(catalog.clone(), timing(&config));
+    let state = AppState {
+        catalog: catalog.clone(),
+        engine: engine.clone(),
+        clock: Arc::clone(&clock),
+        entropy: Entropy,
+        targets: infos.into(),
+        cloud: Arc::clone(&cloud),
+    };
+    let bus = config.bus.to_bus_config(service.name()).map_err(|error| usage(&error))?;
+    let session = Session::start(bus).map_err(|error| usage(&error))?;
+    let tick = config.timing.tick();
+
+    BusSession::start(&service, &session);
+    outbox_relay::start(&service, &session, engine.clone(), catalog.clone(), tick);
+    let worker = CloudWorker::new(&service, &session, engine.clone(), CloudJobs::new(cloud, targets));
+    worker.resume(&catalog).await.map_err(|error| refused(&error))?;
+    cloud_consumer::start(&service, &session, engine.clone(), worker);
+    reply_consumer::start(&service, &session, engine.clone());
+    heartbeat_consumer::start(&service, &session, engine.clone());
+    timer_keeper::start(&service, engine.clone(), catalog.clone(), Arc::clone(&clock), tick);
+    lease_keeper::start(&service, &session, engine, (catalog, clock), tick);
+    intake_consumer::start(&service, &session, state.clone(), config.intake_grants.clone());
+    start_rest(&service, state, &config)?;
+    service.health().serve(&config.health)?;
+    Ok(())
+}
+
+/// `db sync`: makes or upgrades the tables.
+///
+/// Errors: the database cannot be used, or refuses us.
+pub async fn db_sync(config: &Config) -> Result<(), StartError> {
+    let catalog = open_catalog(config, SystemClock::shared()).await?;
+    catalog.migrate().await.map_err(|error| refused(&error))?;
+    catalog.close().await;
+    Ok(())
+}
+
+async fn open_catalog(config: &Config, clock: Arc<dyn Clock>) -> Result<Catalog, StartError> {
+    Catalog::open(&config.database.url, clock).await.map_err(|error| refused(&error))
+}
+
+type Targets = (Vec<TargetInfo>, Vec<Arc<dyn BackupTarget>>);
+
+fn open_targets(config: &Config) -> Result<Targets, StartError> {
+    let faults = Arc::new(wiring::fault_table(&config.cloud, config.drill_file.as_deref()));
+    let (mut infos, mut targets) = (Vec::<TargetInfo>::new(), Vec::<Arc<dyn BackupTarget>>::new());
+    for section in &config.targets {
+        let target = PosixTarget::open(&section.path).map_err(|error| {
+            StartError::usage(format!("target {}: {} [{}]", section.name, Chain(&error), error.code()))
+        })?;
+        let id = target.id();
+        if let Some(same) = infos.iter().find(|info| info.id == id) {
+            let reason = format!("the targets {} and {} are one: {id}", same.name, section.name);
+            return Err(StartError::usage(reason));
+        }
+        infos.push(TargetInfo { id, name: section.name.clone(), path: section.path.clone() });
+        targets.push(Arc::new(Faulty::new(target, Arc::clone(&faults))));
+    }
+    Ok((infos, targets))
+}
+
+fn start_rest(service: &Service, state: AppState, config: &Config) -> Result<(), StartError> {
+    let tokens = rest::TokensFile::open(&config.auth.tokens_file).map_err(|error| usage(&error))?;
+    let Rest { listen, address_file } = &config.rest;
+    let (server, address) = rest::serve(state, Arc::new(tokens), *listen)
+        .map_err(|error| StartError::failed(format!("rest.listen = {listen}: {error}")))?;
+    let handle = server.handle();
+    service.on_drain("rest", async move { handle.stop(true).await });
+    service.supervise("rest", async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the REST server failed");
+        }
+    });
+    tracing::info!(%address, "the REST API listens");
+    address_file.as_deref().map_or(Ok(()), |path| write_address(path, &address.to_string()))
+}
+
+/// Written whole: whoever polls for the file reads all of it.
+fn write_address(path: &Path, address: &str) -> Result<(), StartError> {
+    let fresh = path.with_extension("new");
+    std::fs::write(&fresh, address)
+        .and_then(|()| std::fs::rename(&fresh, path))
+        .map_err(|error| StartError::failed(format!("failed to write {}: {error}", path.display())))
+}
+
+const fn timing(config: &Config) -> Timing {
+    Timing {
+        retry_base: Duration::from_millis(config.timing.retry_base_ms),
+        retry_cap: Duration::from_millis(config.timing.retry_cap_ms),
+        lease_ttl: config.timing.lease_ttl(),
+    }
+}
+
+fn usage(error: &(dyn std::error::Error + 'static)) -> StartError {
+    StartError::usage(Chain(error).to_string())
+}
+
+/// A database that does not want us is told apart from one that is misnamed.
+fn refused(error: &catalog::Error) -> StartError {
+    let reason = format!("{} [{}]", Chain(error), error.code());
+    match error {
+        catalog::Error::Url { .. } | catalog::Error::File { .. } => StartError::usage(reason),
+        catalog::Error::Refused { .. } => StartError::refused(reason),
+        _ => StartError::failed(reason),
+    }
+}

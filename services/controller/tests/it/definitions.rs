@@ -1,0 +1,104 @@
+//! Both definitions, asked what every definition is asked, on the real machine.
+
+use controller::sagas::restore_new::{self, RestoreInstance, RestoreNew};
+use controller::sagas::snapshot_create::{self, SnapshotCreate};
+use model::{InstanceId, RestoreId, SagaId, SnapshotId, SnapshotKind, TargetId, WorkloadId};
+use saga::check::Case;
+
+use crate::world::{World, make_uuid};
+
+fn make_world() -> World {
+    World::with_agents()
+}
+
+fn make_snapshot() -> snapshot_create::Params {
+    snapshot_create::Params {
+        project_id: "acme".parse().unwrap(),
+        workload_id: WorkloadId::from_uuid(make_uuid(1)),
+        snapshot_id: SnapshotId::from_uuid(make_uuid(2)),
+        target_id: TargetId::from_uuid(make_uuid(3)),
+        kind: SnapshotKind::Incremental,
+        instance_ids: vec![InstanceId::from_uuid(make_uuid(10)), InstanceId::from_uuid(make_uuid(11))],
+    }
+}
+
+fn make_restore() -> restore_new::Params {
+    let instance = |number, name: &str| RestoreInstance {
+        instance_id: InstanceId::from_uuid(make_uuid(number)),
+        new_name: name.to_owned(),
+    };
+    restore_new::Params {
+        project_id: "acme".parse().unwrap(),
+        workload_id: WorkloadId::from_uuid(make_uuid(1)),
+        snapshot_id: SnapshotId::from_uuid(make_uuid(2)),
+        restore_id: RestoreId::from_uuid(make_uuid(4)),
+        target_id: TargetId::from_uuid(make_uuid(3)),
+        one_click: false,
+        instances: vec![instance(10, "web-new"), instance(11, "db-new")],
+    }
+}
+
+fn snapshot_case(params: &snapshot_create::Params) -> Case<'_, SnapshotCreate, World> {
+    Case { saga_id: SagaId::from_uuid(make_uuid(5)), params, make_world }
+}
+
+fn restore_case(params: &restore_new::Params) -> Case<'_, RestoreNew, World> {
+    Case { saga_id: SagaId::from_uuid(make_uuid(6)), params, make_world }
+}
+
+#[test]
+fn a_snapshot_leaves_its_records_and_transfers_and_nothing_else() {
+    let played = snapshot_case(&make_snapshot()).play();
+    let is_kept =
+        |thing: &str| ["record ", "transfer ", "begun", "leases"].iter().any(|kind| thing.starts_with(kind));
+    assert!(played.world.things().iter().all(|thing| is_kept(thing)), "{:?}", played.world.things());
+    let markers = played.world.things().iter().filter(|thing| thing.ends_with("/snapshot.json")).count();
+    assert_eq!(markers, 4, "one marker per disk");
+}
+
+#[test]
+fn each_step_of_a_snapshot_can_fail() {
+    snapshot_case(&make_snapshot()).check_each_step_can_fail();
+}
+
+#[test]
+fn steps_of_a_snapshot_can_repeat() {
+    snapshot_case(&make_snapshot()).check_steps_can_repeat();
+}
+
+#[test]
+fn compensations_of_a_snapshot_can_repeat() {
+    snapshot_case(&make_snapshot()).check_compensations_can_repeat();
+}
+
+#[test]
+fn a_snapshot_survives_a_crash_or_a_cancel_after_each_event() {
+    snapshot_case(&make_snapshot()).check_crash_after_each_event();
+}
+
+#[test]
+fn a_restore_leaves_instances_with_their_volumes() {
+    let played = restore_case(&make_restore()).play();
+    let count = |kind: &str| played.world.things().iter().filter(|thing| thing.starts_with(kind)).count();
+    assert_eq!((count("instance "), count("volume ")), (2, 4));
+}
+
+#[test]
+fn each_step_of_a_restore_can_fail() {
+    restore_case(&make_restore()).check_each_step_can_fail();
+}
+
+#[test]
+fn steps_of_a_restore_can_repeat() {
+    restore_case(&make_restore()).check_steps_can_repeat();
+}
+
+#[test]
+fn compensations_of_a_restore_can_repeat() {
+    restore_case(&make_restore()).check_compensations_can_repeat();
+}
+
+#[test]
+fn a_restore_survives_a_crash_or_a_cancel_after_each_event() {
+    restore_case(&make_restore()).check_crash_after_each_event();
+}

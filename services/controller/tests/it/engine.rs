@@ -1,0 +1,442 @@
+//! The engine over a real database.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use catalog::JobState;
+use controller::engine::{Accepted, Beat, Incoming, Outcome, Verdict, Worker};
+use controller::sagas::answer::Answer;
+use model::{Consistency, ErrorClass, Failure, SnapshotState, WorkloadState};
+use prost::Message as _;
+use proto::cmd::v1 as cmd;
+use proto::rep::v1 as rep;
+use runtime::Clock as _;
+use saga::OperatorVerb;
+
+use crate::harness::{Harness, LEASE_TTL, Sent, host, workload_id};
+
+fn permanent(code: &str) -> Failure {
+    Failure::permanent(code, "it cannot be")
+}
+
+/// Plays until commands of `verb` are on their way; gives them, unanswered.
+async fn play_until(harness: &mut Harness, verb: &str) -> Vec<Sent> {
+    for _ in 0..100 {
+        let sent = harness.sent().await;
+        assert!(!sent.is_empty(), "no {verb} came");
+        if sent[0].verb() == verb {
+            return sent;
+        }
+        for sent in &sent {
+            harness.succeed(sent).await;
+        }
+    }
+    panic!("no {verb} came");
+}
+
+#[tokio::test]
+async fn a_snapshot_comes_to_its_end_and_holds_nothing() {
+    let mut harness = Harness::start().await;
+    let (saga_id, snapshot_id) = harness.start_snapshot().await;
+    harness.play(|_| None).await;
+    let snapshot = harness.snapshot(snapshot_id).await;
+    assert_eq!(snapshot.status, SnapshotState::Available);
+    assert_eq!(snapshot.consistency, Some(Consistency::Filesystem));
+    assert_eq!((snapshot.size_bytes.0, snapshot.bytes_read.0), (32 << 20, 16 << 20));
+    assert_eq!(harness.saga(saga_id).await.phase, "succeeded");
+    harness.assert_nothing_held().await;
+    assert!(!harness.world.things().iter().any(|thing| thing.starts_with("volume snapshot")));
+}
+
+#[tokio::test]
+async fn a_second_snapshot_builds_on_the_first() {
+    let mut harness = Harness::start().await;
+    let (_, first) = harness.start_snapshot().await;
+    harness.play(|_| None).await;
+    let (_, second) = harness.start_snapshot().await;
+    let mut parents = BTreeSet::new();
+    harness
+        .play(|sent| {
+            if let controller::sagas::remote::Command::TransferDisk(it) = &sent.command {
+                parents.insert(it.parent_snapshot_id.clone());
+            }
+            None
+        })
+        .await;
+    assert_eq!(parents, BTreeSet::from([first.to_string()]));
+    assert_eq!(harness.snapshot(second).await.parent_snapshot_id, Some(first));
+}
+
+#[tokio::test]
+async fn a_restore_comes_to_its_end_and_unpins_its_snapshot() {
+    let mut harness = Harness::start().await;
+    let (_, snapshot_id) = harness.start_snapshot().await;
+    harness.play(|_| None).await;
+    let (saga_id, restore_id) = harness.start_restore(snapshot_id).await;
+    assert_eq!(harness.snapshot(snapshot_id).await.status, SnapshotState::Restoring);
+    harness.play(|_| None).await;
+    assert_eq!(harness.saga(saga_id).await.phase, "succeeded");
+    assert_eq!(harness.snapshot(snapshot_id).await.status, SnapshotState::Available);
+    let mut tx = harness.catalog.read().await.unwrap();
+    let instances = tx.list_restore_instances(restore_id).await.unwrap();
+    assert!(instances.iter().all(|row| row.new_instance_id.is_some()) && instances.len() == 2);
+    drop(tx);
+    harness.assert_nothing_held().await;
+}
+
+#[tokio::test]
+async fn every_command_that_fails_for_good_before_the_pivot_takes_all_back() {
+    let verbs = ["describe_instance", "write_records", "create_volume_snapshot", "transfer_disk", "verify_manifest"];
+    for verb in verbs {
+        let mut harness = Harness::start().await;
+        let (saga_id, snapshot_id) = harness.start_snapshot().await;
+        harness.play(|sent| (sent.verb() == verb).then(|| permanent("DRILL"))).await;
+        let saga = harness.saga(saga_id).await;
+        assert_eq!(saga.phase, "compensated", "{verb}");
+        let snapshot = harness.snapshot(snapshot_id).await;
+        assert_eq!(snapshot.status, SnapshotState::Error, "{verb}");
+        assert_eq!(snapshot.error_code.as_deref(), Some("DRILL"));
+        let message = snapshot.error_message.unwrap();
+        assert!(message.contains(" failed for ") && message.contains("it cannot be"), "{message}");
+        assert_eq!(harness.world.things(), Vec::<String>::new(), "{verb}");
+        harness.assert_nothing_held().await;
+        let ledger = harness.catalog.read().await.unwrap().ledger().await.unwrap();
+        assert_eq!((ledger["lineage"], ledger["timer"]), (0, 0), "{verb}");
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_will_not_freeze_gives_a_crash_consistent_snapshot() {
+    let mut harness = Harness::start().await;
+    harness.world.has_agent = false;
+    let (_, snapshot_id) = harness.start_snapshot().await;
+    harness.play(|sent| (sent.verb() == "freeze_guest").then(|| permanent("GUEST_REFUSED"))).await;
+    let snapshot = harness.snapshot(snapshot_id).await;
+    assert_eq!((snapshot.status, snapshot.consistency), (SnapshotState::Available, Some(Consistency::Crash)));
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_enrolled_fails_the_freeze() {
+    let mut harness = Harness::start().await;
+    let (_, snapshot_id) = harness.start_snapshot().await;
+    harness.play(|sent| (sent.verb() == "freeze_guest").then(|| permanent("HOST_NOT_ENROLLED"))).await;
+    let snapshot = harness.snapshot(snapshot_id).await;
+    assert_eq!(snapshot.error_code.as_deref(), Some("HOST_NOT_ENROLLED"));
+    assert!(snapshot.error_message.unwrap().starts_with("freeze_guests failed for instance web-"));
+}
+
+#[tokio::test]
+async fn job_ids_stay_over_attempts_and_a_datamover_away_for_minutes_is_survived() {
+    let mut harness = Harness::start().await;
+    let (_, snapshot_id) = harness.start_snapshot().await;
+    let mut attempts: BTreeMap<_, u32> = BTreeMap::new();
+    harness
+        .play(|sent| {
+            if sent.verb() != "transfer_disk" {
+                return None;
+            }
+            let attempt = attempts.entry(sent.job_id).or_default();
+            *attempt += 1;
+            assert_eq!(sent.attempt, *attempt);
+            (*attempt < 12).then(|| Failure::transient("DATAMOVER_NOT_RUNNING", "nobody is there"))
+        })
+        .await;
+    assert_eq!(attempts.values().copied().collect::<Vec<_>>(), [12, 12, 12, 12]);
+    assert_eq!(harness.snapshot(snapshot_id).await.status, SnapshotState::Available);
+}
+
+#[tokio::test]
+async fn a_late_a_doubled_and_a_foreign_result_change_nothing() {
+    let mut harness = Harness::start().await;
+    let (saga_id, _) = harness.start_snapshot().await;
+    let sent = play_until(&mut harness, "transfer_disk").await;
+    let answer = harness.world.carry_out(&sent[0].command);
+    let outcome = || Outcome::Succeeded(answer.clone());
+    harness.accept(&sent[0]).await;
+    let version = harness.saga(saga_id).await.version;
+    let foreign = harness.end_as(&sent[0], Worker::Mover(host("host-b")), outcome()).await;
+    assert_eq!(foreign, Verdict::Stale);
+    assert_eq!(harness.end_as(&sent[0], Worker::Cloud, outcome()).await, Verdict::Stale);
+    assert_eq!(harness.end_as(&sent[0], Worker::Dmapi, outcome()).await, Verdict::Stale);
+    assert_eq!(harness.saga(saga_id).await.version, version);
+    let own = Worker::Mover(host("host-a"));
+    assert_eq!(harness.end_as(&sent[0], own.clone(), outcome()).await, Verdict::Taken);
+    assert_eq!(harness.end_as(&sent[0], own.clone(), outcome()).await, Verdict::Stale);
+    let older = Sent { attempt: 99, ..sent[1].clone() };
+    assert_eq!(harness.end_as(&older, own, outcome()).await, Verdict::Stale);
+    let acks = harness.drain_outbox().await;
+    let acked = |row: &&catalog::OutboxRow| row.routing_key == "mover.host.host-a.ctl.result_ack";
+    assert_eq!(acks.iter().filter(acked).count(), 3, "each result of the host is acknowledged, also a stale one");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_to_its_command_fails_the_step() {
+    let mut harness = Harness::start().await;
+    let (_, snapshot_id) = harness.start_snapshot().await;
+    let sent = play_until(&mut harness, "transfer_disk").await;
+    let answer = Answer::DiskTransferred(rep::DiskTransferred { manifest_digest: vec![1], ..Default::default() });
+    harness.end(&sent[0], Outcome::Succeeded(answer)).await;
+    harness.play(|_| None).await;
+    assert_eq!(harness.snapshot(snapshot_id).await.error_code.as_deref(), Some("ANSWER_INVALID"));
+}
+
+#[tokio::test]
+async fn a_lease_goes_to_the_first_host_and_not_to_another() {
+    let mut harness = Harness::start().await;
+    harness.start_snapshot().await;
+    let sent = play_until(&mut harness, "transfer_disk").await;
+    assert_eq!(harness.accept_at(&sent[0], "host-a").await, Verdict::Taken);
+    assert_eq!(harness.accept_at(&sent[0], "host-b").await, Verdict::Stale);
+    assert_eq!(harness.accept_at(&sent[0], "host-a").await, Verdict::Taken);
+    let keys: Vec<_> = harness.drain_outbox().await.into_iter().map(|row| (row.routing_key, row.body)).collect();
+    let verbs: Vec<&str> = keys.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(
+        verbs,
+        [
+            "mover.host.host-a.ctl.lease_grant",
+            "mover.host.host-b.ctl.lease_refuse",
+            "mover.host.host-a.ctl.lease_grant",
+        ]
+    );
+    let epoch = |body: &[u8]| cmd::LeaseGrant::decode(body).unwrap().epoch;
+    assert_eq!((epoch(&keys[0].1), epoch(&keys[2].1)), (1, 2), "the epoch grows with every grant");
+}
+
+#[tokio::test]
+async fn an_unknown_job_is_refused() {
+    let harness = Harness::start().await;
+    let job_id = model::JobId::from_uuid(crate::world::make_uuid(99));
+    let accepted = Accepted { host: host("host-a"), job_id, attempt: 1, needs_lease: true };
+    assert_eq!(harness.engine.job_accepted(&accepted).await.unwrap(), Verdict::Stale);
+    let outbox = harness.drain_outbox().await;
+    assert_eq!(outbox[0].routing_key, "mover.host.host-a.ctl.lease_refuse");
+}
+
+#[tokio::test]
+async fn a_silent_host_loses_its_lease_and_a_beating_one_does_not() {
+    let mut harness = Harness::start().await;
+    let (_, snapshot_id) = harness.start_snapshot().await;
+    let sent = play_until(&mut harness, "transfer_disk").await;
+    for sent in &sent {
+        harness.accept(sent).await;
+    }
+    harness.clock.advance(LEASE_TTL / 2);
+    let mut tx = harness.catalog.read().await.unwrap();
+    let job = tx.get_job(sent[0].job_id).await.unwrap().unwrap();
+    drop(tx);
+    let beat = Beat { key: job.key(), progress: catalog::JobProgress::default() };
+    assert_eq!(harness.engine.beat(&host("host-a"), &[beat]).await.unwrap(), [job.key()]);
+    assert_eq!(harness.engine.beat(&host("host-b"), &[beat]).await.unwrap(), [], "a beat for another's job");
+    harness.clock.advance(LEASE_TTL / 2 + Duration::from_secs(1));
+    let expired = harness.catalog.read().await.unwrap().expired_job_leases(harness.clock.now()).await.unwrap();
+    assert_eq!(expired.len(), 3, "all but the one that beats");
+    for job in &expired {
+        assert_eq!(harness.engine.lease_expired(job).await.unwrap(), Verdict::Taken);
+        assert_eq!(harness.engine.lease_expired(job).await.unwrap(), Verdict::Stale);
+    }
+    harness.succeed(&sent[0]).await;
+    let mut second_attempts = 0;
+    harness
+        .play(|sent| {
+            second_attempts += u32::from(sent.verb() == "transfer_disk" && sent.attempt == 2);
+            None
+        })
+        .await;
+    assert_eq!(second_attempts, 3);
+    assert_eq!(harness.snapshot(snapshot_id).await.status, SnapshotState::Available);
+}
+
+#[tokio::test]
+async fn a_command_that_nobody_accepts_is_sent_again_after_its_deadline() {
+    let mut harness = Harness::start().await;
+    harness.start_snapshot().await;
+    let first = play_until(&mut harness, "transfer_disk").await;
+    assert!(harness.let_retries_come().await, "the dispatch deadline");
+    assert!(harness.let_retries_come().await, "the pause");
+    let second = harness.sent().await;
+    let ids = |sent: &[Sent]| sent.iter().map(|sent| (sent.job_id, sent.attempt)).collect::<BTreeSet<_>>();
+    assert_eq!(ids(&second), ids(&first).into_iter().map(|(id, _)| (id, 2)).collect());
+    assert_eq!(harness.accept(&first[0]).await, Verdict::Stale, "the first attempt is too late now");
+}
+
+#[tokio::test]
+async fn a_cancel_stops_what_runs_and_takes_all_back() {
+    let mut harness = Harness::start().await;
+    let (saga_id, snapshot_id) = harness.start_snapshot().await;
+    let sent = play_until(&mut harness, "transfer_disk").await;
+    for sent in &sent {
+        harness.accept(sent).await;
+        harness.world.carry_out(&sent.command);
+    }
+    harness.drain_outbox().await;
+    harness.engine.request_cancel(saga_id).await.unwrap();
+    harness.engine.request_cancel(saga_id).await.unwrap();
+    let rows = harness.catalog.read().await.unwrap().oldest_outbox(500).await.unwrap();
+    let count = |verb: &str| rows.iter().filter(|row| row.routing_key.ends_with(verb)).count();
+    assert_eq!((count("ctl.abort_job"), count("dmapi.purge_transfer")), (4, 4));
+    for row in rows.iter().filter(|row| row.routing_key == "dmapi.purge_transfer") {
+        let command = cmd::PurgeTransfer::decode(row.body.as_slice()).unwrap();
+        let at = proto::convert::placement(command.placement.as_ref()).unwrap();
+        assert_eq!(at, proto::convert::PlacedAt::Host(host("host-a")), "where it ran");
+        assert!(sent.iter().any(|sent| sent.job_id.to_string() == command.transfer_job_id));
+    }
+    let late = harness.succeed(&sent[0]).await;
+    assert_eq!(late, Verdict::Stale);
+    harness.play(|_| None).await;
+    let snapshot = harness.snapshot(snapshot_id).await;
+    assert_eq!(snapshot.status, SnapshotState::Cancelled);
+    assert_eq!(snapshot.error_code.as_deref(), Some("CANCELLED"));
+    harness.assert_nothing_held().await;
+    let leftovers = harness.world.things().into_iter().filter(|thing| !thing.starts_with("transfer")).count();
+    assert_eq!(leftovers, 0, "the late transfer of this world knows no tombstone, all else is gone");
+}
+
+#[tokio::test]
+async fn a_cancel_after_the_pivot_is_too_late() {
+    let mut harness = Harness::start().await;
+    let (saga_id, _) = harness.start_snapshot().await;
+    play_until(&mut harness, "delete_volume_snapshots").await;
+    let error = harness.engine.request_cancel(saga_id).await.unwrap_err();
+    assert_eq!(error.failure().code, "CANCEL_TOO_LATE");
+}
+
+#[tokio::test]
+async fn a_compensation_that_fails_for_good_is_stuck_until_an_operator_settles_it() {
+    let mut harness = Harness::start().await;
+    let (saga_id, snapshot_id) = harness.start_snapshot().await;
+    harness
+        .play(|sent| matches!(sent.verb(), "transfer_disk" | "purge_transfer").then(|| permanent("DRILL")))
+        .await;
+    let saga = harness.saga(saga_id).await;
+    assert_eq!((saga.phase.as_str(), saga.finished_at), ("stuck", None));
+    assert!(saga.error_message.unwrap().contains("then it got stuck: purge_transfers failed for disk vd"));
+    let workload = harness.catalog.read().await.unwrap().get_workload(workload_id()).await.unwrap().unwrap();
+    assert_eq!(workload.status, WorkloadState::Error);
+    harness.engine.operate(saga_id, OperatorVerb::Retry).await.unwrap();
+    harness.play(|_| None).await;
+    assert_eq!(harness.saga(saga_id).await.phase, "compensated");
+    assert_eq!(harness.snapshot(snapshot_id).await.status, SnapshotState::Error);
+    harness.assert_nothing_held().await;
+    let error = harness.engine.operate(saga_id, OperatorVerb::Retry).await.unwrap_err();
+    assert_eq!(error.failure().code, "SAGA_NOT_STUCK");
+}
+
+#[tokio::test]
+async fn an_abandoned_saga_frees_its_workload_and_ends_its_snapshot() {
+    let mut harness = Harness::start().await;
+    let (saga_id, snapshot_id) = harness.start_snapshot().await;
+    harness
+        .play(|sent| matches!(sent.verb(), "transfer_disk" | "purge_transfer").then(|| permanent("DRILL")))
+        .await;
+    harness.engine.operate(saga_id, OperatorVerb::Abandon).await.unwrap();
+    assert_eq!(harness.saga(saga_id).await.phase, "abandoned");
+    assert_eq!(harness.snapshot(snapshot_id).await.status, SnapshotState::Error);
+    let held = harness.catalog.read().await.unwrap().ledger_of_held().await.unwrap();
+    assert_eq!((held["locked_workload"], held["held_lineage"]), (0, 0));
+}
+
+#[tokio::test]
+async fn two_handlers_of_one_saga_never_lose_an_event() {
+    let mut harness = Harness::start().await;
+    let (saga_id, snapshot_id) = harness.start_snapshot().await;
+    let sent = play_until(&mut harness, "transfer_disk").await;
+    let mut tasks = Vec::new();
+    for sent in &sent {
+        harness.accept(sent).await;
+        let outcome = Outcome::Succeeded(harness.world.carry_out(&sent.command));
+        for _ in 0..2 {
+            let worker = Worker::Mover(host("host-a"));
+            let result = controller::engine::JobResult {
+                worker,
+                job_id: sent.job_id,
+                attempt: sent.attempt,
+                outcome: outcome.clone(),
+            };
+            let engine = harness.engine.clone();
+            tasks.push(tokio::spawn(async move { engine.job_ended(&result).await.unwrap() }));
+        }
+    }
+    let mut taken = 0;
+    for task in tasks {
+        taken += u32::from(task.await.unwrap() == Verdict::Taken);
+    }
+    assert_eq!(taken, 4);
+    harness.play(|_| None).await;
+    assert_eq!(harness.snapshot(snapshot_id).await.status, SnapshotState::Available);
+    let events = harness.catalog.read().await.unwrap().list_saga_events(saga_id).await.unwrap();
+    let dense = events.iter().zip(1..).all(|(event, sequence)| event.sequence == sequence);
+    assert!(dense, "the log has no gap");
+}
+
+#[tokio::test]
+async fn the_outbox_holds_exactly_what_follows_from_the_start() {
+    let harness = Harness::start().await;
+    let (saga_id, _) = harness.start_snapshot().await;
+    let rows = harness.drain_outbox().await;
+    assert_eq!(rows.len(), 2, "one description per instance");
+    for row in &rows {
+        assert_eq!((row.exchange.as_str(), row.routing_key.as_str()), ("holdfast.cmd", "cloud.describe_instance"));
+        assert_eq!(row.type_name, "holdfast.cmd.v1.DescribeInstance");
+        assert_eq!(row.saga_id, Some(saga_id));
+        let header = cmd::DescribeInstance::decode(row.body.as_slice()).unwrap().header.unwrap();
+        assert_eq!(row.headers["holdfast-job"], header.job_id);
+        assert_eq!((row.headers["holdfast-attempt"].as_str(), header.attempt), ("1", 1));
+    }
+    let jobs = harness.catalog.read().await.unwrap().jobs_of_saga(saga_id).await.unwrap();
+    assert!(jobs.iter().all(|job| job.state == JobState::Queued && !job.needs_lease) && jobs.len() == 2);
+    let again = harness.engine.handle(saga_id, Incoming::Started).await.unwrap();
+    assert!(again.is_err(), "a saga starts once");
+    assert!(harness.drain_outbox().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_undeliverable_command_leaves_the_outbox_and_fails_its_step() {
+    let harness = Harness::start().await;
+    let (saga_id, snapshot_id) = harness.start_snapshot().await;
+    let rows = harness.catalog.read().await.unwrap().oldest_outbox(500).await.unwrap();
+    let failure = permanent("MESSAGE_TOO_LARGE");
+    assert_eq!(harness.engine.undeliverable(&rows[0], &failure).await.unwrap(), Verdict::Taken);
+    assert_eq!(harness.engine.undeliverable(&rows[0], &failure).await.unwrap(), Verdict::Stale);
+    assert_eq!(harness.saga(saga_id).await.phase, "compensated");
+    assert_eq!(harness.snapshot(snapshot_id).await.error_code.as_deref(), Some("MESSAGE_TOO_LARGE"));
+    harness.assert_nothing_held().await;
+}
+
+#[tokio::test]
+async fn facts_are_numbered_by_project() {
+    let mut harness = Harness::start().await;
+    let mut numbers = Vec::new();
+    for _ in 0..2 {
+        harness.start_snapshot().await;
+        loop {
+            let rows = harness.catalog.read().await.unwrap().oldest_outbox(500).await.unwrap();
+            let fact = rows.iter().find(|row| row.exchange == "holdfast.evt");
+            if let Some(row) = fact {
+                assert_eq!(row.routing_key, "evt.acme.snapshot.available");
+                numbers.push(proto::evt::v1::Fact::decode(row.body.as_slice()).unwrap().sequence);
+            }
+            let sent = harness.sent().await;
+            if sent.is_empty() {
+                break;
+            }
+            for sent in &sent {
+                harness.succeed(sent).await;
+            }
+        }
+    }
+    assert_eq!(numbers, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_failure_of_an_unknown_class_is_looked_at_again() {
+    let mut harness = Harness::start().await;
+    let (_, snapshot_id) = harness.start_snapshot().await;
+    let mut struck = false;
+    harness
+        .play(|sent| {
+            let strike = sent.verb() == "create_volume_snapshot" && !std::mem::replace(&mut struck, true);
+            strike.then(|| Failure::new(ErrorClass::Indeterminate, "ANSWER_LOST", "who knows"))
+        })
+        .await;
+    assert_eq!(harness.snapshot(snapshot_id).await.status, SnapshotState::Available);
+}

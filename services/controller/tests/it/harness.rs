@@ -1,0 +1,313 @@
+//! A controller's engine over a real SQLite file, with workers of the test's own: it reads the outbox as the relay does,
+//! and gives the answers that a `World` makes, in the order and number that a test wants.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::{
+    Catalog, OutboxRow, RestoreKind, RestoreRow, SagaRow, SnapshotRow, WorkloadInstanceRow, WorkloadRow,
+};
+use controller::engine::{
+    Accepted, Engine, JobResult, Outcome, RestoreInstance, RestoreOrder, SnapshotOrder, Timing, Verdict, Worker,
+};
+use controller::sagas::remote::Command;
+use model::{
+    ByteCount, Failure, HostName, InstanceId, JobId, RestoreId, RestoreState, SagaId, SnapshotId,
+    SnapshotKind, SnapshotState, TargetId, Timestamp, WorkloadId, WorkloadState,
+};
+use proto::cmd::v1 as cmd;
+use prost::{Message as _, Name as _};
+use runtime::{Clock, Entropy, ManualClock};
+
+use crate::world::{World, make_instance, make_uuid};
+
+pub(crate) const LEASE_TTL: Duration = Duration::from_secs(90);
+
+/// An engine with its database and its world.
+pub(crate) struct Harness {
+    pub(crate) catalog: Catalog,
+    pub(crate) engine: Engine,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) world: World,
+    _dir: tempfile::TempDir,
+}
+
+/// A command on its way.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) row: OutboxRow,
+    pub(crate) job_id: JobId,
+    pub(crate) attempt: u32,
+    pub(crate) command: Command,
+}
+
+pub(crate) fn host(name: &str) -> HostName {
+    name.parse().unwrap()
+}
+
+pub(crate) fn workload_id() -> WorkloadId {
+    WorkloadId::from_uuid(make_uuid(1))
+}
+
+fn target_id() -> TargetId {
+    TargetId::from_uuid(make_uuid(3))
+}
+
+fn instance_ids() -> Vec<InstanceId> {
+    vec![InstanceId::from_uuid(make_uuid(10)), InstanceId::from_uuid(make_uuid(11))]
+}
+
+impl Harness {
+    /// A workload of two instances with two disks each.
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = ManualClock::starting_at(Timestamp(1_000_000_000));
+        let url = format!("sqlite:{}", dir.path().join("catalog.sqlite").display());
+        let catalog = Catalog::open(&url, Arc::clone(&clock) as Arc<dyn Clock>).await.unwrap();
+        let timing = Timing {
+            retry_base: Duration::from_secs(1),
+            retry_cap: Duration::from_secs(60),
+            lease_ttl: LEASE_TTL,
+        };
+        let engine = Engine::new(catalog.clone(), timing);
+        let world = World::with_agents();
+        let harness = Self { catalog, engine, clock, world, _dir: dir };
+        harness.insert_workload().await;
+        harness
+    }
+
+    async fn insert_workload(&self) {
+        let mut tx = self.catalog.begin().await.unwrap();
+        tx.insert_workload(&WorkloadRow {
+            id: workload_id(),
+            project_id: "acme".parse().unwrap(),
+            user_id: "alice".parse().unwrap(),
+            name: "web".to_owned(),
+            description: String::new(),
+            status: WorkloadState::Available,
+            saga_id: None,
+            target_id: target_id(),
+            created_at: tx.now(),
+            updated_at: tx.now(),
+            error_message: None,
+        })
+        .await
+        .unwrap();
+        for id in instance_ids() {
+            let name = make_instance(id, 2).name;
+            let row = WorkloadInstanceRow { instance_id: id, workload_id: workload_id(), name };
+            tx.insert_workload_instance(&row).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+
+    /// Starts a snapshot as the app does.
+    pub(crate) async fn start_snapshot(&self) -> (SagaId, SnapshotId) {
+        let (saga_id, id) = (self.engine.new_saga_id(), SnapshotId::from_uuid(Entropy.uuid()));
+        let mut tx = self.catalog.begin().await.unwrap();
+        tx.insert_snapshot(&SnapshotRow {
+            id,
+            workload_id: workload_id(),
+            project_id: "acme".parse().unwrap(),
+            user_id: "alice".parse().unwrap(),
+            name: "first".to_owned(),
+            description: String::new(),
+            kind: SnapshotKind::Incremental,
+            status: SnapshotState::Creating,
+            saga_id,
+            parent_snapshot_id: None,
+            consistency: None,
+            pins: 0,
+            size_bytes: ByteCount(0),
+            bytes_read: ByteCount(0),
+            bytes_stored: ByteCount(0),
+            progress_message: String::new(),
+            error_code: None,
+            error_message: None,
+            created_at: tx.now(),
+            updated_at: tx.now(),
+            finished_at: None,
+        })
+        .await
+        .unwrap();
+        tx.lock_workload(workload_id(), saga_id).await.unwrap();
+        let order = SnapshotOrder {
+            project_id: "acme".parse().unwrap(),
+            workload_id: workload_id(),
+            snapshot_id: id,
+            target_id: target_id(),
+            kind: SnapshotKind::Incremental,
+            instance_ids: instance_ids(),
+        };
+        self.engine.start_snapshot(&mut tx, saga_id, &order).await.unwrap();
+        tx.commit().await.unwrap();
+        (saga_id, id)
+    }
+
+    /// Starts a restore of a whole snapshot under new names.
+    pub(crate) async fn start_restore(&self, snapshot_id: SnapshotId) -> (SagaId, RestoreId) {
+        let (saga_id, id) = (self.engine.new_saga_id(), RestoreId::from_uuid(Entropy.uuid()));
+        let mut tx = self.catalog.begin().await.unwrap();
+        tx.insert_restore(&RestoreRow {
+            id,
+            snapshot_id,
+            workload_id: workload_id(),
+            project_id: "acme".parse().unwrap(),
+            user_id: "alice".parse().unwrap(),
+            name: "back".to_owned(),
+            description: String::new(),
+            kind: RestoreKind::Selective,
+            status: RestoreState::Restoring,
+            saga_id,
+            options_json: "{}".to_owned(),
+            size_bytes: ByteCount(0),
+            progress_message: String::new(),
+            error_code: None,
+            error_message: None,
+            created_at: tx.now(),
+            updated_at: tx.now(),
+            finished_at: None,
+        })
+        .await
+        .unwrap();
+        let named = |instance_id| RestoreInstance { instance_id, new_name: format!("new-{instance_id}") };
+        let order = RestoreOrder {
+            project_id: "acme".parse().unwrap(),
+            workload_id: workload_id(),
+            snapshot_id,
+            restore_id: id,
+            target_id: target_id(),
+            one_click: false,
+            instances: instance_ids().into_iter().map(named).collect(),
+        };
+        self.engine.start_restore(&mut tx, saga_id, &order).await.unwrap();
+        tx.commit().await.unwrap();
+        (saga_id, id)
+    }
+
+    /// Takes all messages out of the outbox, as the relay does after their confirms.
+    pub(crate) async fn drain_outbox(&self) -> Vec<OutboxRow> {
+        let mut tx = self.catalog.begin().await.unwrap();
+        let rows = tx.oldest_outbox(500).await.unwrap();
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        tx.delete_outbox(&ids).await.unwrap();
+        tx.commit().await.unwrap();
+        rows
+    }
+
+    /// Takes all messages out of the outbox; gives the commands among them.
+    pub(crate) async fn sent(&self) -> Vec<Sent> {
+        self.drain_outbox().await.into_iter().filter_map(Sent::read).collect()
+    }
+
+    /// Accepts a command as a worker would, and ends it with `outcome`.
+    pub(crate) async fn end(&self, sent: &Sent, outcome: Outcome) -> Verdict {
+        let worker = if sent.is_cloud() { Worker::Cloud } else { Worker::Mover(host("host-a")) };
+        self.accept(sent).await;
+        self.end_as(sent, worker, outcome).await
+    }
+
+    pub(crate) async fn end_as(&self, sent: &Sent, worker: Worker, outcome: Outcome) -> Verdict {
+        let result = JobResult { worker, job_id: sent.job_id, attempt: sent.attempt, outcome };
+        self.engine.job_ended(&result).await.unwrap()
+    }
+
+    pub(crate) async fn accept(&self, sent: &Sent) -> Verdict {
+        self.accept_at(sent, "host-a").await
+    }
+
+    pub(crate) async fn accept_at(&self, sent: &Sent, name: &str) -> Verdict {
+        if sent.is_cloud() {
+            let job = self.engine.cloud_job_accepted(sent.job_id, sent.attempt).await.unwrap();
+            return if job.is_some() { Verdict::Taken } else { Verdict::Stale };
+        }
+        let needs_lease = sent.command.needs_lease();
+        let accepted =
+            Accepted { host: host(name), job_id: sent.job_id, attempt: sent.attempt, needs_lease };
+        self.engine.job_accepted(&accepted).await.unwrap()
+    }
+
+    /// Does a command in the world and tells so.
+    pub(crate) async fn succeed(&mut self, sent: &Sent) -> Verdict {
+        let answer = self.world.carry_out(&sent.command);
+        self.end(sent, Outcome::Succeeded(answer)).await
+    }
+
+    pub(crate) async fn fail(&self, sent: &Sent, failure: Failure) -> Verdict {
+        self.end(sent, Outcome::Failed { failure, effect_free: false }).await
+    }
+
+    /// Plays all that comes, with retries, until nothing comes any more. `judge` may fail a command.
+    pub(crate) async fn play(&mut self, mut judge: impl FnMut(&Sent) -> Option<Failure>) {
+        for _ in 0..500 {
+            let sent = self.sent().await;
+            for sent in &sent {
+                match judge(sent) {
+                    Some(failure) => self.fail(sent, failure).await,
+                    None => self.succeed(sent).await,
+                };
+            }
+            if sent.is_empty() && !self.let_retries_come().await {
+                return;
+            }
+        }
+        panic!("the saga does not come to an end");
+    }
+
+    /// Lets a minute pass; whether a timer was due.
+    pub(crate) async fn let_retries_come(&self) -> bool {
+        self.clock.advance(Duration::from_secs(61));
+        let due = self.catalog.read().await.unwrap().due_timers(self.clock.now(), 500).await.unwrap();
+        for timer in &due {
+            self.engine.timer_due(*timer).await.unwrap();
+        }
+        !due.is_empty()
+    }
+
+    pub(crate) async fn saga(&self, id: SagaId) -> SagaRow {
+        self.catalog.read().await.unwrap().get_saga(id).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn snapshot(&self, id: SnapshotId) -> SnapshotRow {
+        self.catalog.read().await.unwrap().get_snapshot(id).await.unwrap().unwrap()
+    }
+
+    /// Nothing is held any more: no lock, lease, pin or job.
+    pub(crate) async fn assert_nothing_held(&self) {
+        let held = self.catalog.read().await.unwrap().ledger_of_held().await.unwrap();
+        assert!(held.values().all(|count| *count == 0), "{held:?}");
+    }
+}
+
+impl Sent {
+    fn read(row: OutboxRow) -> Option<Self> {
+        let header = |name: &str| row.headers.get(name).cloned();
+        let job_id = header(bus::header::JOB)?.parse().unwrap();
+        let attempt = header(bus::header::ATTEMPT)?.parse().unwrap();
+        let command = decode(&row.type_name, &row.body);
+        Some(Self { row, job_id, attempt, command })
+    }
+
+    pub(crate) fn is_cloud(&self) -> bool {
+        self.row.routing_key.starts_with("cloud.")
+    }
+
+    pub(crate) fn verb(&self) -> &str {
+        bus_config::key::verb_of(&self.row.routing_key)
+    }
+}
+
+macro_rules! decode {
+    ($type_name:expr, $body:expr, $($name:ident)*) => {
+        match $type_name {
+            $(name if name == cmd::$name::full_name() => cmd::$name::decode($body).unwrap().into(),)*
+            other => panic!("{other} is no command"),
+        }
+    };
+}
+
+fn decode(type_name: &str, body: &[u8]) -> Command {
+    decode!(type_name, body, DescribeInstance CreateVolumeSnapshot DeleteVolumeSnapshots CreateVolume DeleteVolume
+        CreateInstance DeleteInstance CheckRestorePlan WriteRecords RemoveRecords FreezeGuest ThawGuest TransferDisk
+        PurgeTransfer VerifyManifest WriteDisk AbortWrite)
+}

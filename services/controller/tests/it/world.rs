@@ -1,0 +1,269 @@
+//! A cloud, a target and datamovers in memory: what commands make stays until other commands take it away.
+
+use std::collections::BTreeMap;
+
+use cloud::{DiskDescription, Flavor, InstanceDescription};
+use controller::sagas::answer::Answer;
+use controller::sagas::catalog_op::{
+    CatalogAnswer, CatalogOp, LineageLease, LineagesAcquired, PinnedDisk, PinnedInstance, SnapshotBegun,
+    SnapshotPinned,
+};
+use controller::sagas::remote::Command;
+use controller::sagas::restore_new::RestoreNew;
+use controller::sagas::snapshot_create::SnapshotCreate;
+use controller::sagas::{Output, Request};
+use model::{ByteCount, DiskFormat, InstanceId, LineageId, SnapshotKind, Timestamp, VolumeId};
+use proto::rep::v1 as rep;
+use saga::check::World as SagaWorld;
+use uuid::Uuid;
+
+/// What lies about, by name, with the id it was made with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct World {
+    things: BTreeMap<String, Uuid>,
+    /// Whether guests let themselves be frozen.
+    pub(crate) has_agent: bool,
+    drawn: u128,
+}
+
+/// A uuid that a test can name.
+pub(crate) fn make_uuid(number: u128) -> Uuid {
+    Uuid::from_u128(0x018f_3c1e_6f3a_7c52_9d7e_0000_0000_0000 + number)
+}
+
+/// The description of instance `id`: one disk each, named after it.
+pub(crate) fn make_instance(id: InstanceId, disk_count: u128) -> InstanceDescription {
+    let number = id.uuid().as_u128() & 0xffff;
+    let disks = (0..disk_count).map(|index| {
+        let volume_id = VolumeId::from_uuid(make_uuid(0x1_0000 + number * 16 + index));
+        DiskDescription {
+            id: volume_id.to_string().parse().unwrap(),
+            volume_id,
+            device: format!("vd{}", char::from(b'a' + u8::try_from(index).unwrap())),
+            size: ByteCount::mib(8),
+            format: DiskFormat::Raw,
+            volume_type: "fast".to_owned(),
+            bootable: index == 0,
+        }
+    });
+    InstanceDescription {
+        id,
+        name: format!("web-{number}"),
+        project_id: "acme".parse().unwrap(),
+        availability_zone: "nova".to_owned(),
+        flavor: Flavor { name: "small".to_owned(), vcpus: 1, ram_mib: 512, disk_gib: 1 },
+        metadata: BTreeMap::new(),
+        nics: Vec::new(),
+        disks: disks.collect(),
+    }
+}
+
+impl World {
+    /// With guests that let themselves be frozen.
+    pub(crate) fn with_agents() -> Self {
+        Self { has_agent: true, ..Self::default() }
+    }
+
+    /// Everything that lies about.
+    pub(crate) fn things(&self) -> Vec<String> {
+        self.things.keys().cloned().collect()
+    }
+
+    /// Does a command as its worker would; doing it again is as doing it once.
+    pub(crate) fn carry_out(&mut self, command: &Command) -> Answer {
+        match command {
+            Command::DescribeInstance(it) => {
+                let instance = make_instance(it.instance_id.parse().unwrap(), 2);
+                let description = serde_json::to_vec(&instance).unwrap();
+                Answer::InstanceDescribed(rep::InstanceDescribed { description })
+            }
+            Command::CreateVolumeSnapshot(it) => self.create(format!("volume snapshot {}", it.tag)),
+            Command::DeleteVolumeSnapshots(it) => self.remove(&format!("volume snapshot {}", it.tag)),
+            Command::CreateVolume(it) => self.create(format!("volume {}", it.tag)),
+            Command::DeleteVolume(it) => self.remove(&format!("volume {}", it.tag)),
+            Command::CreateInstance(it) => self.create(format!("instance {}", it.tag)),
+            Command::DeleteInstance(it) => self.remove(&format!("instance {}", it.tag)),
+            Command::CheckRestorePlan(_) => done(),
+            Command::WriteRecords(it) => {
+                for record in &it.records {
+                    self.create(format!("record {}", record.name));
+                }
+                done()
+            }
+            Command::RemoveRecords(it) => {
+                for name in &it.names {
+                    self.remove(&format!("record {name}"));
+                }
+                done()
+            }
+            Command::FreezeGuest(it) => {
+                if self.has_agent {
+                    self.create(format!("frozen {}", it.instance_id));
+                }
+                Answer::GuestFrozen(rep::GuestFrozen { frozen_count: u32::from(self.has_agent) })
+            }
+            Command::ThawGuest(it) => {
+                let was_frozen = self.things.remove(&format!("frozen {}", it.instance_id)).is_some();
+                Answer::GuestThawed(rep::GuestThawed { thawed_count: u32::from(was_frozen) })
+            }
+            other => self.move_disk(other),
+        }
+    }
+
+    fn move_disk(&mut self, command: &Command) -> Answer {
+        match command {
+            Command::TransferDisk(it) => {
+                self.create(format!("transfer {} {}", it.lineage_id, it.snapshot_id));
+                Answer::DiskTransferred(rep::DiskTransferred {
+                    size_bytes: 8 << 20,
+                    bytes_read: 4 << 20,
+                    bytes_stored: 2 << 20,
+                    chunk_count: 8,
+                    chunks_stored_count: 2,
+                    duration_ms: 10,
+                    manifest_digest: digest(&it.lineage_id),
+                })
+            }
+            Command::PurgeTransfer(it) => self.remove(&format!("transfer {} {}", it.lineage_id, it.snapshot_id)),
+            Command::VerifyManifest(it) => Answer::ManifestVerified(rep::ManifestVerified {
+                pack_count: 1,
+                chunk_count: 8,
+                manifest_digest: digest(&it.lineage_id),
+            }),
+            Command::WriteDisk(_) => Answer::DiskWritten(rep::DiskWritten {
+                size_bytes: 8 << 20,
+                bytes_written: 4 << 20,
+                bytes_fetched: 2 << 20,
+                bytes_read_back: 4 << 20,
+                duration_ms: 10,
+            }),
+            Command::AbortWrite(_) => done(),
+            other => panic!("no datamover does {other:?}"),
+        }
+    }
+
+    /// The catalog's part, for the checks that have no catalog.
+    fn record(&mut self, op: &CatalogOp) -> CatalogAnswer {
+        match op {
+            CatalogOp::BeginSnapshot(_) => {
+                self.create("begun".to_owned());
+                CatalogAnswer::SnapshotBegun(SnapshotBegun {
+                    workload_user_id: "alice".parse().unwrap(),
+                    workload_name: "web".to_owned(),
+                    workload_description: String::new(),
+                    workload_created_at: Timestamp(1),
+                    workload_updated_at: Timestamp(1),
+                    snapshot_user_id: "alice".parse().unwrap(),
+                    snapshot_name: "first".to_owned(),
+                    snapshot_description: String::new(),
+                    snapshot_created_at: Timestamp(2),
+                })
+            }
+            CatalogOp::EndSnapshot(_) => self.forget("begun"),
+            CatalogOp::AcquireLineages { instances, .. } => {
+                self.create("leases".to_owned());
+                let disks = instances.iter().flat_map(|instance| &instance.disks);
+                let lease = |disk: &DiskDescription| LineageLease {
+                    lineage_id: LineageId::from_uuid(disk.volume_id.uuid()),
+                    epoch: 1,
+                    chunk_size: ByteCount::mib(1),
+                    parent_snapshot_id: None,
+                    is_new: true,
+                };
+                CatalogAnswer::LineagesAcquired(LineagesAcquired {
+                    disks: disks.map(lease).collect(),
+                    kind: SnapshotKind::Full,
+                    workload_is_new: true,
+                })
+            }
+            CatalogOp::ReleaseLineages(_) => self.forget("leases"),
+            CatalogOp::RecordSnapshot { .. } => CatalogAnswer::SnapshotCommitted(Timestamp(3)),
+            CatalogOp::PinSnapshot(params) => {
+                self.create("pin".to_owned());
+                let instances = params.instances.iter().map(|wanted| {
+                    let description = make_instance(wanted.instance_id, 2);
+                    PinnedInstance {
+                        instance_id: wanted.instance_id,
+                        new_name: wanted.new_name.clone(),
+                        disks: description.disks.iter().map(pinned_disk).collect(),
+                        description,
+                    }
+                });
+                CatalogAnswer::SnapshotPinned(SnapshotPinned { instances: instances.collect() })
+            }
+            CatalogOp::EndRestore { .. } => self.forget("pin"),
+            CatalogOp::CheckInstances { .. }
+            | CatalogOp::ReleaseSnapshot(_)
+            | CatalogOp::RecordRestore { .. }
+            | CatalogOp::ReleaseRestore(_) => CatalogAnswer::Done,
+        }
+    }
+
+    fn serve(&mut self, request: Request) -> Output {
+        match request {
+            Request::Remote(remote) => Output::Remote(self.carry_out(&remote.command)),
+            Request::Catalog(op) => Output::Catalog(self.record(&op)),
+        }
+    }
+
+    fn create(&mut self, name: String) -> Answer {
+        self.drawn += 1;
+        let fresh = make_uuid(0x9_0000 + self.drawn);
+        let id = *self.things.entry(name).or_insert(fresh);
+        Answer::Created(rep::Created { resource_id: id.to_string() })
+    }
+
+    fn remove(&mut self, name: &str) -> Answer {
+        self.things.remove(name);
+        done()
+    }
+
+    fn forget(&mut self, name: &str) -> CatalogAnswer {
+        self.things.remove(name);
+        CatalogAnswer::Done
+    }
+}
+
+impl SagaWorld<SnapshotCreate> for World {
+    fn act(&mut self, _step: &'static str, _branch: u16, request: Request) -> Output {
+        self.serve(request)
+    }
+    fn undo(&mut self, _step: &'static str, _branch: u16, request: Request) {
+        self.serve(request);
+    }
+    fn leftovers(&self) -> Vec<String> {
+        self.things()
+    }
+}
+
+impl SagaWorld<RestoreNew> for World {
+    fn act(&mut self, _step: &'static str, _branch: u16, request: Request) -> Output {
+        self.serve(request)
+    }
+    fn undo(&mut self, _step: &'static str, _branch: u16, request: Request) {
+        self.serve(request);
+    }
+    fn leftovers(&self) -> Vec<String> {
+        self.things()
+    }
+}
+
+fn pinned_disk(disk: &DiskDescription) -> PinnedDisk {
+    PinnedDisk {
+        disk_id: disk.id.clone(),
+        device: disk.device.clone(),
+        lineage_id: LineageId::from_uuid(disk.volume_id.uuid()),
+        size: disk.size,
+        format: disk.format,
+        volume_type: disk.volume_type.clone(),
+        bootable: disk.bootable,
+    }
+}
+
+fn digest(of: &str) -> Vec<u8> {
+    blake3::hash(of.as_bytes()).as_bytes().to_vec()
+}
+
+fn done() -> Answer {
+    Answer::Done(rep::Done {})
+}

@@ -1,0 +1,132 @@
+//! What all commands have in common.
+
+use std::fmt;
+use std::sync::Arc;
+
+use actix::Recipient;
+use async_trait::async_trait;
+use model::JobId;
+use prost::Message;
+use proto::cmd::v1 as cmd;
+use proto::common::v1::JobHeader;
+use proto::convert::{self, Header, Malformed};
+
+use super::abort_write::AbortWrite;
+use super::freeze_guest::FreezeGuest;
+use super::purge_transfer::PurgeTransfer;
+use super::thaw_guest::ThawGuest;
+use super::transfer_disk::TransferDisk;
+use super::verify_manifest::VerifyManifest;
+use super::write_disk::WriteDisk;
+use crate::actors::Stop;
+use crate::outcome::{Halt, Outcome, StopReason};
+use crate::pipeline::Control;
+use crate::ports::Ports;
+
+/// What a command may use while it runs.
+#[derive(Debug)]
+pub struct Job {
+    pub id: JobId,
+    pub ports: Arc<Ports>,
+    pub control: Control,
+    /// To the supervisor: stops another job and waits for its end.
+    pub stop: Recipient<Stop>,
+}
+
+/// A parsed command.
+#[async_trait]
+pub trait Work: fmt::Debug + Send + Sync {
+    /// Whether it starts only on a grant, and is kept alive by heartbeats.
+    fn needs_lease(&self) -> bool {
+        false
+    }
+
+    /// Does it. May be run again after a crash.
+    async fn run(&self, job: &Job) -> Outcome;
+
+    /// Goes on after a restart of the process.
+    async fn run_again(&self, job: &Job) -> Outcome {
+        self.run(job).await
+    }
+}
+
+/// A command that makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("this datamover knows no message {0:?}; is it older than the controller?")]
+    UnknownType(String),
+    #[error("the body is no {type_name}: {source}")]
+    Undecodable { type_name: String, source: prost::DecodeError },
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+/// Parses a command.
+///
+/// Errors: a type of no command, a body that does not decode, or fields that make no sense.
+pub fn parse(type_name: &str, body: &[u8]) -> Result<(Header, Box<dyn Work>), Refusal> {
+    match type_name {
+        "holdfast.cmd.v1.FreezeGuest" => with(type_name, body, FreezeGuest::parse),
+        "holdfast.cmd.v1.ThawGuest" => with(type_name, body, ThawGuest::parse),
+        "holdfast.cmd.v1.TransferDisk" => with(type_name, body, TransferDisk::parse),
+        "holdfast.cmd.v1.PurgeTransfer" => with(type_name, body, PurgeTransfer::parse),
+        "holdfast.cmd.v1.VerifyManifest" => with(type_name, body, VerifyManifest::parse),
+        "holdfast.cmd.v1.WriteDisk" => with(type_name, body, WriteDisk::parse),
+        "holdfast.cmd.v1.AbortWrite" => with(type_name, body, AbortWrite::parse),
+        _ => Err(Refusal::UnknownType(type_name.to_owned())),
+    }
+}
+
+/// Commands have their header in the first field.
+trait Headed {
+    fn header(&self) -> Option<&JobHeader>;
+}
+
+macro_rules! headed {
+    ($($name:ident),*) => {$(
+        impl Headed for cmd::$name {
+            fn header(&self) -> Option<&JobHeader> { self.header.as_ref() }
+        }
+    )*};
+}
+
+headed!(FreezeGuest, ThawGuest, TransferDisk, PurgeTransfer, VerifyManifest, WriteDisk, AbortWrite);
+
+fn with<M, W>(
+    type_name: &str,
+    body: &[u8],
+    parse: impl FnOnce(&M) -> Result<W, Malformed>,
+) -> Result<(Header, Box<dyn Work>), Refusal>
+where
+    M: Message + Default + Headed,
+    W: Work + 'static,
+{
+    let message =
+        M::decode(body).map_err(|source| Refusal::Undecodable { type_name: type_name.to_owned(), source })?;
+    let header = convert::header(message.header())?;
+    Ok((header, Box::new(parse(&message)?)))
+}
+
+impl Job {
+    /// Bars all attempts of `other` for ever, and waits until none runs here.
+    ///
+    /// Errors: the journal cannot be written, or the supervisor is gone.
+    pub(super) async fn bar_and_stop(&self, other: JobId) -> Result<(), Halt> {
+        self.ports
+            .journal
+            .run(move |journal| journal.bar(other, u32::MAX))
+            .await
+            .map_err(|error| Halt::failed(error.failure()))?;
+        let stop = Stop { job_id: other, attempt_max: u32::MAX, reason: StopReason::Superseded };
+        // An error: the supervisor is dead, the process ends, and the job runs again at the next start.
+        self.stop.send(stop).await.map_err(|_| Halt::Stopped(StopReason::Draining))
+    }
+
+    /// Forgets `other`, with its journals.
+    ///
+    /// Errors: the journal cannot be written.
+    pub(super) async fn forget(&self, other: JobId) -> Result<(), Halt> {
+        let removed = self.ports.journal.run(move |journal| journal.remove(other)).await;
+        removed.map_err(|error| Halt::failed(error.failure()))
+    }
+}

@@ -1,0 +1,193 @@
+//! A disk on its way to a target.
+//!
+//! ```text
+//!  allocated extents ─▶ slots to read ─▶ 16 reads in flight ─▶ BackupSession::put ─▶ … ─▶ finish: the manifest
+//!  all other slots are holes; slots that an earlier attempt made durable are neither read nor put
+//! ```
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use chunk_store::{BackupSession, ManifestSummary, Opened, SessionSpec};
+use cloud::SourceDisk;
+use disk::DiskReader;
+use futures::StreamExt as _;
+use futures::stream;
+use model::{ByteCount, LineageId, SnapshotId, TargetId};
+use proto::rep::v1::DiskTransferred;
+
+use super::fence::Fenced;
+use super::{Control, Means, slots};
+use crate::limits;
+use crate::outcome::Halt;
+
+/// Slots on their way from the disk. See `limits`.
+const READS_IN_FLIGHT: usize = 16;
+
+/// Which disk, and where to.
+#[derive(Debug, Clone)]
+pub struct Backup {
+    pub source: SourceDisk,
+    pub target_id: TargetId,
+    pub lineage_id: LineageId,
+    pub snapshot_id: SnapshotId,
+    pub parent: Option<SnapshotId>,
+    pub chunk_size: ByteCount,
+    /// What is durable of it; the same for all attempts.
+    pub journal: PathBuf,
+}
+
+/// Backs up one disk, or goes on where an earlier attempt stopped.
+///
+/// Errors: stopped, fenced, or a failure of disk or target. Cancel safe: no, stop it by its control: what is under way on
+/// the target is waited for.
+pub async fn run(means: &Means, backup: &Backup, control: &Control) -> Result<DiskTransferred, Halt> {
+    let started_at = means.clock.monotonic();
+    let _admission = tokio::select! {
+        biased; // both are cancel safe
+        halt = control.stopped() => return Err(halt),
+        admission = means.budget.admit(limits::backup_memory(backup.chunk_size)) => admission,
+    };
+    let target = means.targets.open(backup.target_id).await.map_err(Halt::effect_free)?;
+    let key =
+        means.keys.lineage_key(backup.lineage_id).map_err(|error| Halt::effect_free(error.failure()))?;
+    control.may_write().await?;
+    let spec = SessionSpec {
+        target: Fenced::new(target, control.clone()),
+        lineage_id: backup.lineage_id,
+        snapshot_id: backup.snapshot_id,
+        parent: backup.parent,
+        chunk_size: backup.chunk_size,
+        disk_size: backup.source.size,
+        journal: backup.journal.clone(),
+    };
+    let opened = BackupSession::open(spec, key).await.map_err(|error| stored(control, &error))?;
+    let session = match opened {
+        Opened::New(session) => session,
+        Opened::Resumed(session) => {
+            tracing::info!(done_bytes = session.progress().bytes_done.0, "the transfer resumes");
+            session
+        }
+        Opened::AlreadyComplete(summary) => return Ok(report(&summary, 0, means, started_at)),
+    };
+    let reader = match open_disk(means, &backup.source, control).await {
+        Ok(reader) => reader,
+        Err(halt) => {
+            session.close().await;
+            return Err(halt);
+        }
+    };
+    let carried = carry(means, &reader, session, control).await;
+    if let Err(error) = reader.close().await {
+        // All bytes that were needed were read and checked for length.
+        tracing::warn!(error = %error, "the disk server did not end well");
+    }
+    let (summary, bytes_read) = carried?;
+    Ok(report(&summary, bytes_read, means, started_at))
+}
+
+async fn open_disk(means: &Means, source: &SourceDisk, control: &Control) -> Result<DiskReader, Halt> {
+    tokio::select! {
+        biased; // a disk server that is being opened dies with the future
+        halt = control.stopped() => Err(halt),
+        opened = means.disks.read(&source.path, source.format, source.size) => {
+            opened.map_err(|error| Halt::failed(error.failure()))
+        }
+    }
+}
+
+/// Feeds the session; gives the summary and the number of bytes read. The session is closed in any case.
+async fn carry(
+    means: &Means,
+    reader: &DiskReader,
+    mut session: BackupSession,
+    control: &Control,
+) -> Result<(ManifestSummary, u64), Halt> {
+    match feed(means, reader, &mut session, control).await {
+        Ok(bytes_read) => {
+            control.may_write().await?;
+            let summary = session.finish().await.map_err(|error| stored(control, &error))?;
+            control.progress().bytes_done.store(summary.disk_size.0, Ordering::Relaxed);
+            control.progress().bytes_stored.store(summary.bytes_stored.0, Ordering::Relaxed);
+            Ok((summary, bytes_read))
+        }
+        Err(halt) => {
+            session.close().await;
+            Err(halt)
+        }
+    }
+}
+
+async fn feed(
+    means: &Means,
+    reader: &DiskReader,
+    session: &mut BackupSession,
+    control: &Control,
+) -> Result<u64, Halt> {
+    let progress = control.progress();
+    progress.bytes_total.store(session.progress().bytes_total.0, Ordering::Relaxed);
+    let extents = reader.allocated_extents().await.map_err(|error| Halt::failed(error.failure()))?;
+    let slot_count = session.slot_count();
+    // Slot 0 is of full length unless it is the only one.
+    let chunk_size = session.slot_length(0).max(1);
+    let populated = slots::touched(&extents, chunk_size, slot_count);
+    for hole in slots::gaps(&populated, slot_count) {
+        session.put_hole(hole).await.map_err(|error| stored(control, &error))?;
+    }
+    let wanted: Vec<(u64, u64)> = populated
+        .into_iter()
+        .flatten()
+        .filter(|slot| !session.is_done(*slot))
+        .map(|slot| (slot, session.slot_length(slot)))
+        .collect();
+    let reads = stream::iter(wanted).map(|(slot, length)| async move {
+        means.rate.take(length).await;
+        let bytes = reader.read(slot * chunk_size, length).await;
+        bytes.map(|bytes| (slot, bytes)).map_err(|error| Halt::failed(error.failure()))
+    });
+    let mut reads = std::pin::pin!(reads.buffered(READS_IN_FLIGHT));
+    let mut bytes_read = 0;
+    loop {
+        let next = tokio::select! {
+            biased; // both are cancel safe: a read that is dropped is read again by the next attempt
+            halt = control.stopped() => return Err(halt),
+            next = reads.next() => next,
+        };
+        let Some(read) = next else { return Ok(bytes_read) };
+        let (slot, bytes) = read?;
+        bytes_read += bytes.len() as u64;
+        control.may_write().await?;
+        session.put(slot, bytes).await.map_err(|error| stored(control, &error))?;
+        let now = session.progress();
+        progress.bytes_read.store(bytes_read, Ordering::Relaxed);
+        progress.bytes_done.store(now.bytes_done.0, Ordering::Relaxed);
+        progress.bytes_stored.store(now.bytes_stored.0, Ordering::Relaxed);
+    }
+}
+
+/// A failure of the chunk store; when the job was stopped or lost its lease meanwhile, that is the reason.
+fn stored(control: &Control, error: &chunk_store::Error) -> Halt {
+    match control.check_stopped() {
+        Err(halt) => halt,
+        Ok(()) if control.lease().is_some_and(|lease| !lease.may_write()) => Halt::lease_lost(),
+        Ok(()) => Halt::failed(error.failure()),
+    }
+}
+
+fn report(
+    summary: &ManifestSummary,
+    bytes_read: u64,
+    means: &Means,
+    started_at: std::time::Instant,
+) -> DiskTransferred {
+    let duration = means.clock.monotonic().saturating_duration_since(started_at);
+    DiskTransferred {
+        size_bytes: summary.disk_size.0,
+        bytes_read,
+        bytes_stored: summary.bytes_stored.0,
+        chunk_count: summary.chunk_count,
+        chunks_stored_count: summary.chunks_stored_count,
+        duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        manifest_digest: summary.manifest_digest.as_bytes().to_vec(),
+    }
+}

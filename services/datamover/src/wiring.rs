@@ -1,0 +1,169 @@
+//! What is joined to what. The only file that knows which cloud driver there is.
+
+use std::sync::Arc;
+
+use bus::{AcceptFrom, Consume, Session};
+use bus_config::{queue, user};
+use chunk_store::FileKeys;
+use cloud::Host;
+use model::Failure;
+use runtime::{Clock, Entropy, FaultTable, SystemClock};
+use service_kit::actors::{BusSession, Consuming, QueueConsumer};
+use service_kit::telemetry::Chain;
+use service_kit::{Service, StartError};
+
+use crate::actors::{
+    Beats, CommandHandler, CtlHandler, Drain, LeaseKeeper, ResultSender, ThawTimer, TransferSupervisor,
+    send_all, start_registrar,
+};
+use crate::config::{CloudKind, Config};
+use crate::ctl;
+use crate::journal::{Journal, JournalHandle};
+use crate::limits::ByteBudget;
+use crate::pipeline::{Means, RateLimit};
+use crate::ports::{Ports, Settings};
+use crate::replies::Replies;
+use crate::targets::Targets;
+
+/// Commands unacked at a time: they are journalled and acked in some milliseconds.
+const COMMANDS_IN_FLIGHT: u16 = 16;
+/// Control messages: in their order, each some microseconds.
+const CONTROLS_IN_FLIGHT: u16 = 64;
+
+/// Starts the actors of a datamover. Guests that an earlier process froze are thawed before the bus is even looked for.
+///
+/// Errors: the state folder, the key file, the cloud or the config of the bus cannot be used.
+pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
+    let clock = SystemClock::shared();
+    let journal =
+        Journal::open(&config.state_dir, Arc::clone(&clock)).map_err(|error| failed(&error.failure()))?;
+    let journal = JournalHandle::new(journal);
+    let host = open_host(&config)?;
+    let (thaw_timer, thaw_orders) = ThawTimer::new();
+    thaw_orders.start(&service, Arc::clone(&host), journal.clone(), Arc::clone(&clock))?;
+
+    let keys = FileKeys::open(&config.key_file).map_err(|error| failed(&error.failure()))?;
+    let bus_config = config
+        .bus
+        .to_bus_config(&format!("datamover@{}", config.host))
+        .map_err(|error| StartError::usage(Chain(&error).to_string()))?;
+    let session = Session::start(bus_config).map_err(|error| StartError::usage(error.to_string()))?;
+    BusSession::start(&service, &session);
+    service.health().serve(&config.health)?;
+
+    let boot_id = Entropy.uuid().to_string();
+    let (lease_keeper, lease_orders) = LeaseKeeper::new();
+    lease_orders.start(
+        &service,
+        Beats {
+            host: config.host.clone(),
+            boot_id: boot_id.clone(),
+            publisher: session.publisher(),
+            clock: Arc::clone(&clock),
+            interval: config.timing.heartbeat_interval(),
+            margin: config.timing.lease_margin(),
+        },
+    )?;
+    let ports = Arc::new(Ports {
+        host_name: config.host.clone(),
+        host,
+        means: make_means(&config, keys, Arc::clone(&clock)),
+        journal,
+        clock,
+        replies: Replies::new(session.publisher(), config.host.clone()),
+        thaw_timer,
+        lease_keeper,
+        settings: Settings {
+            freeze_duration_max: config.timing.freeze_duration_max(),
+            lease_margin: config.timing.lease_margin(),
+        },
+    });
+    start_actors(&service, &session, &ports, &config, boot_id).await;
+    Ok(())
+}
+
+/// The actors that need the ports. In a drain they end in reverse order: consumers first.
+async fn start_actors(
+    service: &Service,
+    session: &Session,
+    ports: &Arc<Ports>,
+    config: &Config,
+    boot_id: String,
+) {
+    let (results, result_queue) = ResultSender::new();
+    result_queue.start(service, Arc::clone(ports), config.timing.resend());
+    let last = Arc::clone(ports);
+    service.on_drain("results", async move { send_all(&last).await });
+    let timer = ports.thaw_timer.clone();
+    service.on_drain("frozen guests", async move { timer.thaw_all().await });
+
+    // Barred, and killed before it could say so.
+    for (job_id, attempt) in ports.journal.blocking().barred_unfinished() {
+        ctl::finish_cancelled(ports, &results, job_id, attempt).await;
+    }
+    let supervisor = TransferSupervisor::start(service, Arc::clone(ports), results.clone());
+    let to = supervisor.clone();
+    service.on_drain("jobs", async move {
+        // An error: it is dead, and nothing runs.
+        let _ = to.send(Drain).await;
+    });
+    start_registrar(service, session, Arc::clone(ports), results.clone(), (boot_id, &config.pools));
+
+    let ctl_handler =
+        CtlHandler { ports: Arc::clone(ports), supervisor: supervisor.clone(), results: results.clone() };
+    let consuming = Consuming {
+        actor: "ctl_consumer".to_owned(),
+        consume: Consume {
+            queue: queue::mover_host_ctl(&config.host),
+            prefetch: CONTROLS_IN_FLIGHT,
+            accept_from: AcceptFrom::users([user::CONTROLLER]),
+        },
+        concurrency: 1,
+    };
+    QueueConsumer::start(service, session, consuming, Arc::new(ctl_handler));
+
+    let handler = Arc::new(CommandHandler { ports: Arc::clone(ports), supervisor, results });
+    let mut queues = vec![("command_consumer".to_owned(), queue::mover_host(&config.host))];
+    queues.extend(config.pools.iter().map(|pool| (format!("pool_consumer_{pool}"), queue::mover_pool(pool))));
+    for (actor, queue) in queues {
+        let accept_from = AcceptFrom::users([user::DMAPI, user::CONTROLLER]);
+        let consume = Consume { queue, prefetch: COMMANDS_IN_FLIGHT, accept_from };
+        let consuming = Consuming { actor, consume, concurrency: usize::from(COMMANDS_IN_FLIGHT) };
+        QueueConsumer::start(service, session, consuming, Arc::clone(&handler));
+    }
+}
+
+fn make_means(config: &Config, keys: FileKeys, clock: Arc<dyn Clock>) -> Means {
+    let bytes_per_second = config.rate_limit_mib_per_s.map(|mebibytes| u64::from(mebibytes) << 20);
+    Means {
+        targets: open_targets(config),
+        keys: Arc::new(keys),
+        disks: disk::Opener { qemu_nbd: config.qemu_nbd.clone(), runtime_dir: config.runtime_dir() },
+        budget: ByteBudget::new(config.memory_mib),
+        rate: RateLimit::new(Arc::clone(&clock), bytes_per_second),
+        clock,
+        read_back_one_of: config.restore.read_back_one_of,
+    }
+}
+
+fn open_host(config: &Config) -> Result<Arc<dyn Host>, StartError> {
+    let CloudKind::Directory = config.cloud.kind;
+    let path = &config.cloud.path;
+    let faults = config
+        .drill_file
+        .as_deref()
+        .map_or_else(|| directory_cloud::fault_table(path), FaultTable::from_file);
+    match directory_cloud::DirectoryHost::open(path, config.host.clone(), faults) {
+        Ok(host) => Ok(Arc::new(host)),
+        Err(error) => Err(StartError::failed(Chain(&error).to_string())),
+    }
+}
+
+fn open_targets(config: &Config) -> Targets {
+    let faults = config.drill_file.as_deref().map_or_else(FaultTable::none, FaultTable::from_file);
+    Targets::new(config.targets.iter().map(|target| target.path.clone()).collect(), Arc::new(faults))
+}
+
+fn failed(failure: &Failure) -> StartError {
+    StartError::failed(failure.to_string())
+}

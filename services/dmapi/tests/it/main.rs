@@ -1,0 +1,7 @@
+//! The program `holdfast-dmapi` between a real broker and a cloud.
+
+#![allow(clippy::unwrap_used)] // helpers of tests too
+
+mod bench;
+mod placing;
+mod starting;
