@@ -14,8 +14,8 @@ deps: ## Installs what the demo needs (RabbitMQ, qemu-utils, e2fsprogs), startin
 deps-test: ## Installs what the tests need (also MariaDB and python3-pika), starting no service
 	@tools/install-deps test
 
-build: ## Builds the services and the command line
-	$(CARGO) build --locked --workspace --bins
+build: ## Builds everything, tests included
+	$(CARGO) build --locked --workspace --all-targets
 
 fmt: ## Formats the code
 	$(CARGO) fmt --all
@@ -24,13 +24,15 @@ lint: ## Checks format and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
-unit: build ## Tests of the crates, against real servers of their own
+# The whole workspace each time: with fewer packages Cargo would choose other features and build the dependencies anew.
+unit: build ## Tests of the crates and the services, against real servers of their own
 	$(CARGO) test --locked --workspace --exclude integration-tests
 
 it: build ## Tests of the whole: real processes around a real broker, killed on purpose
-	$(CARGO) test --locked -p integration-tests -- --test-threads=2
+	$(CARGO) test --locked --workspace --test whole
 
-test: deps-test lint unit it ## Everything that CI checks
+test: deps-test lint build ## Everything that CI checks
+	$(CARGO) test --locked --workspace
 	@echo "make test: all checks passed"
 
 update: ## Rewrites the generated files (broker definitions, descriptor, schema lock)

@@ -82,7 +82,7 @@ impl Writer<'_> {
         let text = format!(
             "drill_file = {faults:?}\n\n{bus}\n[database]\nurl = \"sqlite:{database}\"\n\n[rest]\nlisten = \"127.0.0.1:0\"\n\
              address_file = {address:?}\n\n[auth]\ntokens_file = {tokens:?}\n\n{cloud}\n[[target]]\nname = \"main\"\npath = {target:?}\n\n\
-             [timing]\nlease_ttl_ms = {ttl}\nretry_base_ms = {base}\nretry_cap_ms = {cap}\ntick_ms = {tick}\n",
+             [timing]\nlease_ttl_ms = {ttl}\nretry_base_ms = {base}\nretry_cap_ms = {cap}\ntick_ms = {tick}\n\n{grants}",
             faults = self.places.target_faults(),
             bus = self.bus("controller", "holdfast-controller", password)?,
             database = self.places.state().join("catalog.sqlite").display(),
@@ -94,6 +94,7 @@ impl Writer<'_> {
             base = timing.retry_base_ms,
             cap = timing.retry_cap_ms,
             tick = timing.tick_ms,
+            grants = self.intake_grants(),
         );
         self.write("controller.toml", &text)
     }
@@ -128,6 +129,13 @@ impl Writer<'_> {
             resend = timing.resend_ms,
         );
         self.write(&format!("datamover-{host}.toml"), &text)
+    }
+
+    fn intake_grants(&self) -> String {
+        let grant = |service: &str| {
+            format!("[[intake_grant]]\nservice = \"{service}\"\nprojects = [\"{}\"]\n", self.spec.project)
+        };
+        ["billing", "drill"].map(grant).join("\n")
     }
 
     fn key_file(&self) -> PathBuf {

@@ -55,7 +55,8 @@ pub fn check_ext4(disk: &Path) -> Result<()> {
 
 /// Whether two disks of any format hold the same bytes. `qemu-img compare` reads both.
 pub fn are_equal(a: (&Path, &str), b: (&Path, &str)) -> Result<bool> {
-    let output = Command::new("qemu-img").args(["compare", "-f", a.1, "-F", b.1]).arg(a.0).arg(b.0).output()?;
+    let output =
+        Command::new("qemu-img").args(["compare", "-f", a.1, "-F", b.1]).arg(a.0).arg(b.0).output()?;
     match output.status.code() {
         Some(0) => Ok(true),
         Some(1) => Ok(false),

@@ -37,7 +37,12 @@ impl World {
         let id = self.start_snapshot(workload, full)?;
         let snapshot = self.wait_for_snapshot(id)?;
         if snapshot.summary.status != "available" {
-            bail!("snapshot ended {}: {:?}\n{}", snapshot.summary.status, snapshot.summary.error_msg, self.logs());
+            bail!(
+                "snapshot ended {}: {:?}\n{}",
+                snapshot.summary.status,
+                snapshot.summary.error_msg,
+                self.logs()
+            );
         }
         Ok(snapshot)
     }
@@ -48,7 +53,8 @@ impl World {
             let snapshot = self.block_on(self.client.show_snapshot(id))?;
             let saga = self.block_on(self.client.show_saga(snapshot.summary.saga_id))?;
             let status = snapshot.summary.status.as_str();
-            let ended = matches!(status, "available" | "error" | "cancelled") && is_at_rest(&saga.summary.phase);
+            let ended =
+                matches!(status, "available" | "error" | "cancelled") && is_at_rest(&saga.summary.phase);
             Ok(ended.then_some(snapshot))
         });
         ended.map_err(|error| error.context(self.logs()))
@@ -62,14 +68,19 @@ impl World {
                 bail!("the snapshot ended {} before it was seen moving", snapshot.summary.status);
             }
             let disks = snapshot.instances.iter().flat_map(|instance| &instance.vdisks);
-            let (done, total) = disks.fold((0, 0), |sum, disk| (sum.0 + disk.bytes_done, sum.1 + disk.bytes_total));
+            let (done, total) =
+                disks.fold((0, 0), |sum, disk| (sum.0 + disk.bytes_done, sum.1 + disk.bytes_total));
             Ok((0 < done && done < total).then_some(done))
         });
         moving.map_err(|error| error.context(self.logs()))
     }
 
     /// Asks for chosen instances under new names.
-    pub fn start_selective_restore(&self, snapshot: SnapshotId, chosen: &[(InstanceId, &str)]) -> Result<RestoreId> {
+    pub fn start_selective_restore(
+        &self,
+        snapshot: SnapshotId,
+        chosen: &[(InstanceId, &str)],
+    ) -> Result<RestoreId> {
         let instances = chosen.iter().map(|(id, name)| RestoreInstanceOptions {
             id: id.to_string(),
             include: LooseBool(true),
@@ -105,7 +116,8 @@ impl World {
             let restore = self.block_on(self.client.show_restore(id))?;
             let saga = self.block_on(self.client.show_saga(restore.summary.saga_id))?;
             let status = restore.summary.status.as_str();
-            let ended = matches!(status, "available" | "error" | "cancelled") && is_at_rest(&saga.summary.phase);
+            let ended =
+                matches!(status, "available" | "error" | "cancelled") && is_at_rest(&saga.summary.phase);
             Ok(ended.then_some(restore))
         });
         ended.map_err(|error| error.context(self.logs()))
@@ -115,7 +127,12 @@ impl World {
     pub fn wait_for_good_restore(&self, id: RestoreId) -> Result<Restore> {
         let restore = self.wait_for_restore(id)?;
         if restore.summary.status != "available" {
-            bail!("restore ended {}: {:?}\n{}", restore.summary.status, restore.summary.error_msg, self.logs());
+            bail!(
+                "restore ended {}: {:?}\n{}",
+                restore.summary.status,
+                restore.summary.error_msg,
+                self.logs()
+            );
         }
         Ok(restore)
     }

@@ -31,7 +31,9 @@ impl Ledger {
                 Some(_) => {}
             }
         }
-        lines.extend(other.0.keys().filter(|name| !self.0.contains_key(*name)).map(|name| format!("+ {name}")));
+        lines.extend(
+            other.0.keys().filter(|name| !self.0.contains_key(*name)).map(|name| format!("+ {name}")),
+        );
         lines
     }
 

@@ -49,7 +49,9 @@ impl Program {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("{} cannot be started; run `make build` first", self.binary.display()))?;
+            .with_context(|| {
+                format!("{} cannot be started; run `make build` first", self.binary.display())
+            })?;
         Ok(Process { program: self.clone(), child })
     }
 }

@@ -71,8 +71,7 @@ pub fn build_cloud(root: &Path, spec: &Spec, instances: &[CloudInstance]) -> Res
         [first, second] => [first.as_str(), second.as_str()],
         _ => bail!("a scenario has two hosts"),
     };
-    let mut builder =
-        Builder::new(root).hosts(hosts).pool(spec.pool.as_str()).project(spec.project.as_str());
+    let mut builder = Builder::new(root).hosts(hosts).pool(spec.pool.as_str()).project(spec.project.as_str());
     let mut placed = Vec::new();
     for instance in instances {
         let mut new = NewDirectoryInstance::new(&instance.name, &instance.host);

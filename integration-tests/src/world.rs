@@ -142,7 +142,8 @@ impl World {
     pub fn wait_until_ready(&self) -> Result<()> {
         let waited = wait::until(START_DEADLINE, "every queue has a consumer", || {
             let queues = self.block_on(self.broker.queues())?;
-            let idle = queues.iter().filter(|queue| !queue.name.contains(".dead.") && queue.consumers == 0).count();
+            let idle =
+                queues.iter().filter(|queue| !queue.name.contains(".dead.") && queue.consumers == 0).count();
             Ok((idle == 0 && !queues.is_empty()).then_some(()))
         });
         waited.with_context(|| self.logs())

@@ -71,7 +71,10 @@ async fn check_ranges(target: &dyn BackupTarget) {
 async fn check_listing(target: &dyn BackupTarget) {
     let found = target.list(Some(&name("conformance"))).await.expect("a folder");
     let sizes: Vec<_> = found.iter().map(|object| (object.name.as_str(), object.size.0)).collect();
-    assert_eq!(sizes, [("conformance/a/b/once", 3 << 20), ("conformance/empty", 0), ("conformance/ranges", 10)]);
+    assert_eq!(
+        sizes,
+        [("conformance/a/b/once", 3 << 20), ("conformance/empty", 0), ("conformance/ranges", 10)]
+    );
     assert_eq!(target.list(Some(&name("conformance/nowhere"))).await.expect("an empty folder"), []);
 }
 

@@ -36,7 +36,13 @@ pub enum Error {
     #[error("object {name} would need {size} of memory")]
     ObjectTooLarge { name: ObjectName, size: ByteCount },
     #[error("failed to {verb} {name} on the backup target {}", path.display())]
-    Io { verb: &'static str, path: PathBuf, name: String, #[source] source: io::Error },
+    Io {
+        verb: &'static str,
+        path: PathBuf,
+        name: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("a drill made {effect} of {name} fail")]
     Drill { effect: &'static str, name: String, class: ErrorClass },
     #[error("the drill cannot be run")]

@@ -32,7 +32,9 @@ impl<T: BackupTarget> Faulty<T> {
     }
 
     async fn judge(&self, effect: &'static str, name: &str) -> Result<Verdict, Error> {
-        let Some(fault) = self.faults.draw(effect).map_err(Error::DrillTable)? else { return Ok(Verdict::Go) };
+        let Some(fault) = self.faults.draw(effect).map_err(Error::DrillTable)? else {
+            return Ok(Verdict::Go);
+        };
         tokio::time::sleep(fault.delay()).await;
         let failed = |class| Err(Error::Drill { effect, name: name.to_owned(), class });
         match fault.fail {

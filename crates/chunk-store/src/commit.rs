@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::PackId;
-use target_format::{
-    Digest, Manifest, ManifestHeader, PackRef, Segment, SegmentRef, SlotEntry, names, seal,
-};
+use target_format::{Digest, Manifest, ManifestHeader, PackRef, Segment, SegmentRef, SlotEntry, names, seal};
 
 use crate::Error;
 use crate::seal::on_a_core;
@@ -67,9 +65,9 @@ impl BackupSession {
         match self.slot(slot) {
             Some(SlotState::Stored(chunk)) => SlotEntry::Chunk(*chunk),
             Some(SlotState::Hole) => SlotEntry::Hole,
-            Some(SlotState::AsParent) => {
-                SlotEntry::Chunk(parent_chunk().expect("a slot is as the parent's only where that has a chunk"))
-            }
+            Some(SlotState::AsParent) => SlotEntry::Chunk(
+                parent_chunk().expect("a slot is as the parent's only where that has a chunk"),
+            ),
             Some(SlotState::Pending | SlotState::Sealing) | None => {
                 unreachable!("all slots were checked to be settled")
             }
@@ -83,7 +81,8 @@ impl BackupSession {
     }
 
     fn make_header(&self, used: &BTreeSet<PackId>) -> ManifestHeader {
-        let count = |wanted: fn(&SlotState) -> bool| self.slots.iter().filter(|state| wanted(state)).count() as u64;
+        let count =
+            |wanted: fn(&SlotState) -> bool| self.slots.iter().filter(|state| wanted(state)).count() as u64;
         let own = self.writer.durable().values().filter(|pack| used.contains(&pack.pack_id));
         ManifestHeader {
             target_id: self.lineage.target.id(),

@@ -6,8 +6,8 @@ use backup_target::BackupTarget;
 use bytes::Bytes;
 use model::{LineageId, ObjectName, PackId, SnapshotId};
 use target_format::{
-    BlobKind, Digest, IndexEntry, Manifest, PackBuilder, PackFooter, PackHeader, PackRef, Segment, SegmentRef, names,
-    unseal,
+    BlobKind, Digest, IndexEntry, Manifest, PackBuilder, PackFooter, PackHeader, PackRef, Segment,
+    SegmentRef, names, unseal,
 };
 
 use crate::Error;
@@ -59,8 +59,7 @@ impl Lineage {
         )?;
         let damaged = |reason: target_format::Error| self.pack_damaged(pack.pack_id, reason);
         let footer = PackFooter::decode(&header, &footer, pack.length).map_err(damaged)?;
-        let expected =
-            PackHeader { target_id: self.target.id(), lineage_id: self.id, pack_id: pack.pack_id };
+        let expected = PackHeader { target_id: self.target.id(), lineage_id: self.id, pack_id: pack.pack_id };
         if PackHeader::decode(&header).map_err(damaged)? == expected {
             Ok(footer)
         } else {
@@ -71,9 +70,8 @@ impl Lineage {
     /// Reads and checks segment `segment`.
     pub(crate) async fn segment(&self, segment: &SegmentRef) -> Result<Segment, Error> {
         let SegmentRef { pack_id, offset, stored_length, plain_length, .. } = *segment;
-        let damaged = |reason: &str| {
-            self.pack_damaged(pack_id, format_args!("segment at byte {offset}: {reason}"))
-        };
+        let damaged =
+            |reason: &str| self.pack_damaged(pack_id, format_args!("segment at byte {offset}: {reason}"));
         if u64::from(plain_length) > PackBuilder::LENGTH_MAX {
             return Err(damaged("it is longer than a segment can be"));
         }

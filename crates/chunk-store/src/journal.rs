@@ -103,7 +103,8 @@ impl Journal {
 }
 
 fn open(path: &Path, begin: Begin) -> std::io::Result<Option<(File, Vec<Line>)>> {
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     let mut text = Vec::new();
     file.read_to_end(&mut text)?;
     let (mut lines, good_length) = decode(&text);
@@ -146,7 +147,8 @@ fn decode(text: &[u8]) -> (Vec<Line>, u64) {
 fn decode_line(line: &[u8]) -> Option<Line> {
     let (crc32, json) = line.strip_suffix(b"\n")?.split_at_checked(9)?;
     let crc32 = std::str::from_utf8(crc32.strip_suffix(b" ")?).ok()?;
-    (u32::from_str_radix(crc32, 16).ok()? == crc32fast::hash(json)).then(|| serde_json::from_slice(json).ok())?
+    (u32::from_str_radix(crc32, 16).ok()? == crc32fast::hash(json))
+        .then(|| serde_json::from_slice(json).ok())?
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod key;
 mod session;
 
 mod commit;
+mod resume;
 
 mod map;
 mod restore;

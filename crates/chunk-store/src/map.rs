@@ -3,7 +3,9 @@
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use model::SnapshotId;
 use std::collections::BTreeMap;
-use target_format::{BlobKind, ChunkRef, Digest, IndexEntry, Manifest, PackFooter, Segment, SlotEntry, names};
+use target_format::{
+    BlobKind, ChunkRef, Digest, IndexEntry, Manifest, PackFooter, Segment, SlotEntry, names,
+};
 
 use crate::Error;
 use crate::fetch::{Lineage, index_has_segment};
@@ -60,7 +62,11 @@ impl Map {
                 }
             }
         }
-        if chunk_count == self.manifest.header.chunk_count { Ok(()) } else { Err("its number of chunks is wrong") }
+        if chunk_count == self.manifest.header.chunk_count {
+            Ok(())
+        } else {
+            Err("its number of chunks is wrong")
+        }
     }
 
     /// The entries of one segment; `None`: all holes, or behind the end.
@@ -81,7 +87,8 @@ impl Map {
     /// All chunks with their slots, ascending by slot.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = (u64, &ChunkRef)> {
         let geometry = self.manifest.header.geometry;
-        let populated = (0..).zip(&self.segments).filter_map(|(number, segment)| Some((number, segment.as_ref()?)));
+        let populated =
+            (0..).zip(&self.segments).filter_map(|(number, segment)| Some((number, segment.as_ref()?)));
         populated.flat_map(move |(number, segment)| {
             let slots = geometry.segment_slots(number);
             slots.zip(&segment.entries).filter_map(|(slot, entry)| match entry {
@@ -110,14 +117,18 @@ impl PackIndex {
         let footers = stream::iter(reads).buffered(READS_MAX).try_collect().await?;
         let index = Self { footers };
         for segment in map.manifest.segments.iter().flatten() {
-            let entry = index.footers.get(&segment.pack_id).and_then(|footer| footer.entry_at(segment.offset));
+            let entry =
+                index.footers.get(&segment.pack_id).and_then(|footer| footer.entry_at(segment.offset));
             if !index_has_segment(entry, segment) {
-                return Err(lineage.pack_damaged(segment.pack_id, "its index lacks a segment of the manifest"));
+                return Err(
+                    lineage.pack_damaged(segment.pack_id, "its index lacks a segment of the manifest")
+                );
             }
         }
         for (slot, chunk) in map.chunks() {
             if index.find(chunk, map.manifest.header.geometry.slot_length(slot)).is_none() {
-                return Err(lineage.pack_damaged(chunk.pack_id, format_args!("its index lacks the chunk of slot {slot}")));
+                return Err(lineage
+                    .pack_damaged(chunk.pack_id, format_args!("its index lacks the chunk of slot {slot}")));
             }
         }
         Ok(index)

@@ -49,7 +49,8 @@ pub async fn purge(
     target.remove_temps(&folder).await?;
     target.remove_empty_dirs(&folder).await?;
     Ok(PurgeSummary {
-        pack_count: dead.iter().filter(|object| names::parse_pack(lineage, &object.name).is_some()).count() as u64,
+        pack_count: dead.iter().filter(|object| names::parse_pack(lineage, &object.name).is_some()).count()
+            as u64,
         bytes_removed: dead.iter().map(|object| object.size).sum(),
         lineage_removed: others.is_empty(),
     })

@@ -122,8 +122,12 @@ impl Restorer {
     /// All slots that are no holes, about in the order in which they lie on the target.
     #[must_use]
     pub fn slots(&self) -> SlotStream {
-        let mut pieces: Vec<_> =
-            self.source.map.chunks().map(|(slot, _)| self.source.piece(slot).expect("chunks gave the slot")).collect();
+        let mut pieces: Vec<_> = self
+            .source
+            .map
+            .chunks()
+            .map(|(slot, _)| self.source.piece(slot).expect("chunks gave the slot"))
+            .collect();
         pieces.sort_unstable();
         let source = Arc::clone(&self.source);
         let reads = stream::iter(group(pieces)).map(move |pieces| {
@@ -131,7 +135,11 @@ impl Restorer {
             let read = tokio::spawn(Arc::clone(&source).read(pieces));
             async move { read.await.map_err(Error::WorkerLost)? }
         });
-        SlotStream { reads: reads.buffer_unordered(READS_MAX).boxed(), ready: VecDeque::new(), bytes_fetched: 0 }
+        SlotStream {
+            reads: reads.buffer_unordered(READS_MAX).boxed(),
+            ready: VecDeque::new(),
+            bytes_fetched: 0,
+        }
     }
 
     /// One slot; a hole gives zeroes.
@@ -182,14 +190,18 @@ impl Source {
     fn open_piece(&self, piece: &Piece, stored: &Bytes, start: u64) -> Result<(u64, Bytes), Error> {
         let damaged = |reason: &str| {
             let Piece { offset, slot, .. } = piece;
-            self.lineage.pack_damaged(piece.pack_id, format_args!("the chunk of slot {slot} at byte {offset}: {reason}"))
+            self.lineage.pack_damaged(
+                piece.pack_id,
+                format_args!("the chunk of slot {slot} at byte {offset}: {reason}"),
+            )
         };
         let place = |at: u64| usize::try_from(at - start).expect("the read was of these bytes");
         let stored = stored.slice(place(u64::from(piece.offset))..place(piece.end()));
         if crc32fast::hash(&stored) != piece.crc32 {
             return Err(damaged("its checksum differs"));
         }
-        let opened = unseal(&stored, piece.plain_length, piece.zstd).map_err(|error| damaged(&error.to_string()))?;
+        let opened =
+            unseal(&stored, piece.plain_length, piece.zstd).map_err(|error| damaged(&error.to_string()))?;
         let plain = match opened {
             std::borrow::Cow::Borrowed(_) => stored.clone(),
             std::borrow::Cow::Owned(plain) => plain.into(),

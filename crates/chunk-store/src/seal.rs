@@ -23,11 +23,16 @@ pub(crate) enum SealedSlot {
     Hole,
     /// The parent has the same bytes in the same slot.
     AsParent,
-    Chunk { digest: Digest, sealed: Sealed },
+    Chunk {
+        digest: Digest,
+        sealed: Sealed,
+    },
 }
 
 /// Runs work that keeps a core busy where it delays nobody else's I/O.
-pub(crate) async fn on_a_core<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, Error> {
+pub(crate) async fn on_a_core<R: Send + 'static>(
+    work: impl FnOnce() -> R + Send + 'static,
+) -> Result<R, Error> {
     let permit = Arc::clone(&WORKERS).acquire_owned().await.expect("the semaphore is never closed");
     let work = move || {
         let outcome = work();

@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use backup_target::BackupTarget;
 use bytes::Bytes;
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use model::{ByteCount, LineageId, PackId, SnapshotId};
+use model::{ByteCount, LineageId, SnapshotId};
 use target_format::{ChunkRef, Digest, FORMAT_VERSION, Geometry, Manifest, SegmentRef, names};
 use tokio::task::JoinHandle;
 
 use crate::fetch::Lineage;
-use crate::journal::{Begin, Content, Journal, Line, Run};
+use crate::journal::{Begin, Journal, Line, Run};
 use crate::map::Map;
 use crate::pack_writer::{PACK_LENGTH_TARGET, PackWriter};
 use crate::seal::{CORE_COUNT, SealedSlot, on_a_core, seal_slot};
@@ -22,8 +21,6 @@ use crate::{Error, LineageKey};
 /// Slots that were read and need no chunk are journaled when there are this many: 1 GiB of 1 MiB slots is what a killed
 /// session of a disk where nothing changed reads again.
 const UNSAVED_SLOT_COUNT_MAX: u64 = 1024;
-/// Questions to the target under way while a session resumes.
-const LOOKS_MAX: usize = 16;
 
 /// What to back up, and where to.
 #[derive(Debug, Clone)]
@@ -124,9 +121,14 @@ impl BackupSession {
 
     /// As `open`, with smaller packs: so that a test of many packs need not move gigabytes.
     #[doc(hidden)]
-    pub async fn open_with_packs_of(spec: SessionSpec, key: LineageKey, pack_length: u64) -> Result<Opened, Error> {
+    pub async fn open_with_packs_of(
+        spec: SessionSpec,
+        key: LineageKey,
+        pack_length: u64,
+    ) -> Result<Opened, Error> {
         let (chunk_size, disk_size) = (spec.chunk_size.0, spec.disk_size.0);
-        let geometry = Geometry::new(disk_size, chunk_size).ok_or(Error::Geometry { chunk_size, disk_size })?;
+        let geometry =
+            Geometry::new(disk_size, chunk_size).ok_or(Error::Geometry { chunk_size, disk_size })?;
         let lineage = Lineage { target: Arc::clone(&spec.target), id: spec.lineage_id };
         match lineage.manifest(spec.snapshot_id).await {
             Ok((manifest, digest)) => {
@@ -193,7 +195,9 @@ impl BackupSession {
     /// Shape: ascending, disjoint, none empty.
     #[must_use]
     pub fn done_slots(&self) -> Vec<Range<u64>> {
-        ranges((0..).zip(&self.slots).filter(|(_, state)| **state != SlotState::Pending).map(|(slot, _)| slot))
+        ranges(
+            (0..).zip(&self.slots).filter(|(_, state)| **state != SlotState::Pending).map(|(slot, _)| slot),
+        )
     }
 
     /// Takes the bytes of a slot. They are on their way when this returns, and durable after `finish`. A slot that is done
@@ -269,7 +273,8 @@ impl BackupSession {
             return Err(Error::SessionBroken);
         }
         self.settle_down_to(0).await?;
-        let mut pending = (0..).zip(&self.slots).filter(|(_, state)| **state == SlotState::Pending).map(|(slot, _)| slot);
+        let mut pending =
+            (0..).zip(&self.slots).filter(|(_, state)| **state == SlotState::Pending).map(|(slot, _)| slot);
         if let Some(first) = pending.next() {
             return Err(Error::SlotsMissing { missing_count: 1 + pending.count() as u64, first });
         }
@@ -282,7 +287,7 @@ impl BackupSession {
         self.slots.get(usize::try_from(slot).ok()?)
     }
 
-    fn set(&mut self, slot: u64, state: SlotState) {
+    pub(crate) fn set(&mut self, slot: u64, state: SlotState) {
         let place = usize::try_from(slot).ok().and_then(|index| self.slots.get_mut(index));
         let place = place.expect("the slot was checked to be of the disk");
         let was_done = !matches!(place, SlotState::Pending | SlotState::Sealing);
@@ -356,68 +361,15 @@ impl BackupSession {
         self.unsaved_count = 0;
         std::mem::take(&mut self.unsaved)
     }
-
-    /// Takes over what an earlier attempt left. Says whether there was anything.
-    async fn resume(&mut self, lines: Vec<Line>) -> Result<bool, Error> {
-        let there = self.packs_there(&lines).await?;
-        let mut resumed = false;
-        for line in lines {
-            match line {
-                Line::Settled { runs } => {
-                    resumed = true;
-                    runs.iter().for_each(|run| self.resume_run(run));
-                }
-                Line::Intent { pack, contents } if there.contains(&pack.pack_id) => {
-                    resumed = true;
-                    self.writer.adopt(pack);
-                    contents.into_iter().for_each(|content| self.resume_content(content));
-                }
-                Line::Intent { .. } | Line::Durable { .. } | Line::Begin(_) => {}
-            }
-        }
-        Ok(resumed)
-    }
-
-    /// Which of the announced packs are on the target: confirmed or not, only that counts.
-    async fn packs_there(&self, lines: &[Line]) -> Result<Vec<PackId>, Error> {
-        let announced: Vec<_> = lines.iter().filter_map(|line| match line {
-            Line::Intent { pack, .. } => Some(*pack),
-            _ => None,
-        }).collect();
-        let lineage = &self.lineage;
-        let looks: Vec<_> = announced.into_iter().map(|pack| async move {
-            let size = lineage.target.size(&lineage.pack_name(pack.pack_id)).await?;
-            Ok::<_, Error>((size == Some(ByteCount(pack.length))).then_some(pack.pack_id))
-        }.boxed()).collect();
-        let found: Vec<Option<PackId>> = stream::iter(looks).buffered(LOOKS_MAX).try_collect().await?;
-        Ok(found.into_iter().flatten().collect())
-    }
-
-    /// The journal is ours and its lines have checksums; yet a slot it cannot name must not end the process.
-    fn resume_run(&mut self, run: &Run) {
-        for slot in run.start..run.end.min(self.slot_count()) {
-            let has_parent = self.parent.as_ref().is_some_and(|map| map.chunk(slot).is_some());
-            if run.hole {
-                self.set(slot, SlotState::Hole);
-            } else if has_parent {
-                self.set(slot, SlotState::AsParent);
-            }
-        }
-    }
-
-    fn resume_content(&mut self, content: Content) {
-        match content {
-            Content::Chunk { slot, chunk } if slot < self.slot_count() => self.set(slot, SlotState::Stored(chunk)),
-            Content::Chunk { .. } => {}
-            Content::Segment { number, segment } => {
-                self.segments.insert((number, segment.digest), segment);
-            }
-        }
-    }
 }
 
 /// A manifest that is there already must be the one that this session would make.
-fn check_own(spec: &SessionSpec, manifest: &Manifest, geometry: Geometry, key: &LineageKey) -> Result<(), Error> {
+fn check_own(
+    spec: &SessionSpec,
+    manifest: &Manifest,
+    geometry: Geometry,
+    key: &LineageKey,
+) -> Result<(), Error> {
     let name = names::manifest(spec.lineage_id, spec.snapshot_id);
     if manifest.header.key_id != key.id() {
         return Err(Error::KeyWrong { manifest: name });

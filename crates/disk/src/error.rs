@@ -89,7 +89,7 @@ impl Error {
             Self::ChangedSize { .. } => (Permanent, "DISK_CHANGED_SIZE"),
             Self::ServerDied { .. } | Self::ServerStuck { .. } => (Transient, "QEMU_NBD_DIED"),
             Self::Io { source, .. } => match source.as_ref() {
-                nbd::Error::Lost { .. } | nbd::Error::Silent { .. } => (Transient, "QEMU_NBD_DIED"),
+                nbd::Error::Lost { .. } | nbd::Error::Overdue { .. } => (Transient, "QEMU_NBD_DIED"),
                 nbd::Error::Server { errno: nbd::ServerErrno::NoSpace, .. } => (Permanent, "DISK_NO_SPACE"),
                 nbd::Error::Malformed { .. } => (Permanent, "DISK_IO"),
                 nbd::Error::OutOfRange { .. }

@@ -114,8 +114,10 @@ mod tests {
 
     #[test]
     fn names_that_could_leave_the_root_are_refused() {
-        for text in ["", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a/./b", ".hidden", "a/.tmp-x", "a\0b", "a b", "ü", "a\\b"]
-        {
+        for text in [
+            "", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a/./b", ".hidden", "a/.tmp-x", "a\0b", "a b",
+            "ü", "a\\b",
+        ] {
             let error = text.parse::<ObjectName>().expect_err(text).to_string();
             assert!(error.contains("is not a valid object name"), "{error}");
         }

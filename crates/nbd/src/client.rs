@@ -38,9 +38,9 @@ pub struct Options {
     /// qemu-nbd's own default is the empty name.
     pub export_name: String,
     pub handshake_max: Duration,
-    /// A server that owes an answer and sends no byte for so long (at most for twice as long) counts as gone. A flush
-    /// of a large cache is a long silence.
-    pub silence_max: Duration,
+    /// A server that owes an answer for so long (it is noticed within twice as long) counts as gone. A flush of a large
+    /// cache is a long wait.
+    pub answer_max: Duration,
 }
 
 impl Default for Options {
@@ -48,7 +48,7 @@ impl Default for Options {
         Self {
             export_name: String::new(),
             handshake_max: Duration::from_secs(15),
-            silence_max: Duration::from_secs(600),
+            answer_max: Duration::from_secs(600),
         }
     }
 }
@@ -83,7 +83,7 @@ pub struct Client {
     export: Arc<Export>,
     shared: Arc<Shared>,
     queue: mpsc::Sender<Outgoing>,
-    silence_max: Duration,
+    answer_max: Duration,
 }
 
 impl Client {
@@ -100,9 +100,9 @@ impl Client {
             .map_err(|_| Error::HandshakeTimeout { limit })??;
         let shared = Arc::new(Shared::new(REQUEST_COUNT_MAX));
         let (queue, outgoing) = mpsc::channel(REQUEST_COUNT_MAX);
-        let silence_max = options.silence_max;
-        tokio::spawn(connection::run(stream, Arc::clone(&shared), outgoing, silence_max));
-        Ok(Self { export: Arc::new(export), shared, queue, silence_max })
+        let answer_max = options.answer_max;
+        tokio::spawn(connection::run(stream, Arc::clone(&shared), outgoing, answer_max));
+        Ok(Self { export: Arc::new(export), shared, queue, answer_max })
     }
 
     /// What the server said of the export.
@@ -225,9 +225,9 @@ impl Client {
         self.shared.slots.close();
         drop(idle);
         drop(sent); // it fails only when the connection has ended, which the next line sees
-        let silence = self.silence_max;
-        let reason = timeout(silence, self.shared.wait_for_end()).await;
-        as_closed(reason.unwrap_or(Error::Silent { silence }))
+        let limit = self.answer_max;
+        let reason = timeout(limit, self.shared.wait_for_end()).await;
+        as_closed(reason.unwrap_or(Error::Overdue { limit }))
     }
 
     /// Runs a command without data over a range of any length.

@@ -35,7 +35,7 @@ pub(crate) async fn run<S>(
     stream: S,
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Outgoing>,
-    silence_max: Duration,
+    answer_max: Duration,
 ) where
     S: AsyncRead + AsyncWrite,
 {
@@ -44,7 +44,7 @@ pub(crate) async fn run<S>(
     let receiving = Receiving {
         reader: BufReader::with_capacity(READ_BUFFER_SIZE, reader),
         shared: &shared,
-        silence_max,
+        answer_max,
         scratch: Vec::new(),
     };
     // Neither branch is ever resumed: the first to end takes the other with it.
@@ -98,7 +98,7 @@ async fn send_all<W: AsyncWrite + Unpin>(
 struct Receiving<'a, R> {
     reader: BufReader<R>,
     shared: &'a Shared,
-    silence_max: Duration,
+    answer_max: Duration,
     /// Payloads of small chunks. Bound: the longest is a block status, 1 MiB.
     scratch: Vec<u8>,
 }
@@ -108,6 +108,8 @@ impl<R: AsyncRead + Unpin> Receiving<'_, R> {
         loop {
             self.wait_for_reply().await?;
             self.receive_reply().await?;
+            // A server that answers all but one must not keep that one's caller for ever.
+            self.check_overdue()?;
         }
     }
 
@@ -115,17 +117,23 @@ impl<R: AsyncRead + Unpin> Receiving<'_, R> {
     async fn wait_for_reply(&mut self) -> Result<(), Error> {
         loop {
             // Cancel safe: `fill_buf` keeps what it has read.
-            match timeout(self.silence_max, self.reader.fill_buf()).await {
+            match timeout(self.answer_max, self.reader.fill_buf()).await {
                 Ok(Ok([])) if self.shared.is_closing() => return Err(Error::Closed),
                 Ok(Ok([])) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(error)) => return Err(error.into()),
-                Err(_) if self.shared.is_overdue(self.silence_max) => {
-                    return Err(Error::Silent { silence: self.silence_max });
-                }
-                Err(_) => {}
+                // The end of the stream is what is owed after a disconnect.
+                Err(_) if self.shared.is_closing() => return Err(Error::Overdue { limit: self.answer_max }),
+                Err(_) => self.check_overdue()?,
             }
         }
+    }
+
+    fn check_overdue(&self) -> Result<(), Error> {
+        if self.shared.has_overdue(self.answer_max) {
+            return Err(Error::Overdue { limit: self.answer_max });
+        }
+        Ok(())
     }
 
     /// Reads one simple reply or one chunk, and completes the request if it was the last.
@@ -155,11 +163,11 @@ impl<R: AsyncRead + Unpin> Receiving<'_, R> {
     async fn receive_header(&mut self) -> Result<ReplyHeader, Error> {
         let mut bytes = [0; ReplyHeader::LENGTH_MAX];
         let (magic, rest) = bytes.split_at_mut(REPLY_MAGIC_LENGTH);
-        read_exact(&mut self.reader, magic, self.silence_max).await?;
+        read_exact(&mut self.reader, magic, self.answer_max).await?;
         let magic = magic.first_chunk().copied().expect("it was split off at this length");
         let length = ReplyHeader::length(magic)?;
         let rest = rest.get_mut(..length - REPLY_MAGIC_LENGTH).expect("no header is longer than the longest");
-        read_exact(&mut self.reader, rest, self.silence_max).await?;
+        read_exact(&mut self.reader, rest, self.answer_max).await?;
         Ok(ReplyHeader::decode(bytes.get(..length).expect("no header is longer than the longest"))?)
     }
 
@@ -172,26 +180,26 @@ impl<R: AsyncRead + Unpin> Receiving<'_, R> {
     ) -> Result<(), Error> {
         if kind == ChunkKind::OffsetData {
             let mut offset = [0; 8];
-            read_exact(&mut self.reader, &mut offset, self.silence_max).await?;
+            read_exact(&mut self.reader, &mut offset, self.answer_max).await?;
             let place = request.answer.place(u64::from_be_bytes(offset), u64::from(length - 8))?;
-            return read_exact(&mut self.reader, place, self.silence_max).await;
+            return read_exact(&mut self.reader, place, self.answer_max).await;
         }
         self.scratch.clear();
         self.scratch.resize(length as usize, 0);
-        read_exact(&mut self.reader, &mut self.scratch, self.silence_max).await?;
+        read_exact(&mut self.reader, &mut self.scratch, self.answer_max).await?;
         Ok(request.answer.apply(kind, &self.scratch)?)
     }
 }
 
-/// Fills `place`, or fails when that takes longer than `silence_max`.
+/// Fills `place`, or fails when that takes longer than `answer_max`.
 async fn read_exact<R: AsyncRead + Unpin>(
     reader: &mut R,
     place: &mut [u8],
-    silence_max: Duration,
+    answer_max: Duration,
 ) -> Result<(), Error> {
-    match timeout(silence_max, reader.read_exact(place)).await {
+    match timeout(answer_max, reader.read_exact(place)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(Error::Silent { silence: silence_max }),
+        Err(_) => Err(Error::Overdue { limit: answer_max }),
     }
 }

@@ -17,8 +17,8 @@ pub enum Error {
         #[source]
         source: Arc<io::Error>,
     },
-    #[error("the NBD server owed an answer and was silent for {} s", silence.as_secs_f64())]
-    Silent { silence: Duration },
+    #[error("the NBD server has owed an answer for more than {} s", limit.as_secs_f64())]
+    Overdue { limit: Duration },
     #[error("the handshake with the NBD server took longer than {} s", limit.as_secs_f64())]
     HandshakeTimeout { limit: Duration },
     #[error("the NBD server broke the protocol")]

@@ -13,10 +13,10 @@
 //! ```
 //!
 //! Three promises, each with tests:
-//! - **The server is hostile.** Every length is checked against what was asked before a byte of it is read; nothing is
-//!   allocated on the server's word; no bytes cause a panic; each breach of the protocol is a named [`wire::Malformed`].
+//! - **The server is hostile.** Every length is checked against what was asked before a byte of it is read; on the
+//!   server's word no more than 1 MiB is allocated; no bytes cause a panic; each breach of the protocol is a named [`wire::Malformed`].
 //! - **Nothing hangs.** When the connection ends, in whatever way, every pending call fails at once, and a server that
-//!   stays silent for [`Options::silence_max`] while it owes an answer counts as gone.
+//!   owes an answer for longer than [`Options::answer_max`] counts as gone, however busy it is otherwise.
 //! - **Every call may be dropped.** A dropped call gives up only its answer: the request still runs to its end, its slot
 //!   is freed by its reply, and no other request is disturbed.
 //!

@@ -76,12 +76,11 @@ impl Shared {
         }
     }
 
-    /// Whether the server has owed something for `limit`: an answer, or the end of the stream after a disconnect.
-    pub(crate) fn is_overdue(&self, limit: Duration) -> bool {
-        let state = self.lock();
+    /// Whether the server has owed an answer for `limit`.
+    pub(crate) fn has_overdue(&self, limit: Duration) -> bool {
         let now = Instant::now();
         let overdue = |request: &Pending| now.duration_since(request.since) >= limit;
-        state.closing || state.pending.as_ref().is_some_and(|pending| pending.values().any(overdue))
+        self.lock().pending.as_ref().is_some_and(|pending| pending.values().any(overdue))
     }
 
     pub(crate) fn set_closing(&self) {

@@ -71,7 +71,10 @@ pub struct Service {
 }
 
 #[derive(Clone, Default)]
-struct Hooks(Arc<Mutex<Vec<(String, BoxFuture<'static, ()>)>>>);
+struct Hooks(Arc<Mutex<Vec<Hook>>>);
+
+/// What is awaited in a drain, and its name for the log.
+type Hook = (String, BoxFuture<'static, ()>);
 
 impl std::fmt::Debug for Hooks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

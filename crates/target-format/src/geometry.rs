@@ -23,7 +23,8 @@ impl Geometry {
     #[must_use]
     pub fn new(disk_size: u64, chunk_size: u64) -> Option<Self> {
         let chunk_size = u32::try_from(chunk_size).ok()?;
-        let size_fits = (CHUNK_SIZE_MIN..=CHUNK_SIZE_MAX).contains(&chunk_size) && chunk_size.is_power_of_two();
+        let size_fits =
+            (CHUNK_SIZE_MIN..=CHUNK_SIZE_MAX).contains(&chunk_size) && chunk_size.is_power_of_two();
         let fits = size_fits && disk_size.div_ceil(u64::from(chunk_size)) <= SLOT_COUNT_MAX;
         fits.then_some(Self { disk_size, chunk_size })
     }
@@ -90,12 +91,17 @@ mod tests {
     fn a_segment_covers_a_gibibyte() {
         let geometry = Geometry::new((2 << 30) + 1, 1 << 20).unwrap();
         assert_eq!(geometry.segment_count(), 3);
-        assert_eq!([0, 1, 2, 3].map(|segment| geometry.segment_slots(segment)), [0..1024, 1024..2048, 2048..2049, 2049..2049]);
+        assert_eq!(
+            [0, 1, 2, 3].map(|segment| geometry.segment_slots(segment)),
+            [0..1024, 1024..2048, 2048..2049, 2049..2049]
+        );
     }
 
     #[test]
     fn impossible_sizes_are_refused_and_an_empty_disk_is_not() {
-        for (disk_size, chunk_size) in [(1, 0), (1, 4095), (1, 12288), (1, 32 << 20), (u64::MAX, 1 << 20), (1, u64::MAX)] {
+        for (disk_size, chunk_size) in
+            [(1, 0), (1, 4095), (1, 12288), (1, 32 << 20), (u64::MAX, 1 << 20), (1, u64::MAX)]
+        {
             assert_eq!(Geometry::new(disk_size, chunk_size), None);
         }
         let empty = Geometry::new(0, 1 << 20).unwrap();

@@ -157,7 +157,8 @@ impl Manifest {
         for _ in 0..segment_count {
             indexed.push(decode_segment(&mut reader)?);
         }
-        let mut packs: Vec<PackRef> = Vec::with_capacity(rows.min(usize::try_from(pack_count).unwrap_or(rows)));
+        let mut packs: Vec<PackRef> =
+            Vec::with_capacity(rows.min(usize::try_from(pack_count).unwrap_or(rows)));
         for _ in 0..pack_count {
             packs.push(decode_pack(&mut reader)?);
         }
@@ -165,7 +166,8 @@ impl Manifest {
             return Err(damaged("its pack table does not ascend"));
         }
         let resolve = |(index, mut segment): (usize, SegmentRef)| {
-            segment.pack_id = packs.get(index).ok_or(damaged("a segment names no pack of its table"))?.pack_id;
+            segment.pack_id =
+                packs.get(index).ok_or(damaged("a segment names no pack of its table"))?.pack_id;
             Ok(segment)
         };
         let segments =
@@ -175,7 +177,8 @@ impl Manifest {
 }
 
 fn decode_header(reader: &mut Reader<'_>) -> Result<(ManifestHeader, u32, u32), Error> {
-    let [target, lineage, snapshot, parent] = [reader.uuid()?, reader.uuid()?, reader.uuid()?, reader.uuid()?];
+    let [target, lineage, snapshot, parent] =
+        [reader.uuid()?, reader.uuid()?, reader.uuid()?, reader.uuid()?];
     let key_id = reader.array()?;
     let (disk_size, chunk_size) = (reader.u64()?, reader.u32()?);
     let geometry = Geometry::new(disk_size, u64::from(chunk_size))
@@ -212,7 +215,10 @@ fn decode_segment(reader: &mut Reader<'_>) -> Result<Option<(usize, SegmentRef)>
     let zstd = match flags {
         0 => false,
         FLAG_ZSTD => true,
-        FLAG_HOLE if digest == Digest::new([0; 32]) && [index, offset, stored_length, plain_length, crc32] == [0; 5] => {
+        FLAG_HOLE
+            if digest == Digest::new([0; 32])
+                && [index, offset, stored_length, plain_length, crc32] == [0; 5] =>
+        {
             return Ok(None);
         }
         _ => return Err(reader.damaged("a segment has unknown flags")),

@@ -111,11 +111,22 @@ mod tests {
     #[test]
     fn a_misplaced_pack_or_manifest_is_none() {
         let lineage = LINEAGE.parse().unwrap();
-        for text in [format!("l/{LINEAGE}/pack/ac/{OTHER}.pack"), format!("l/{OTHER}/pack/ab/{OTHER}.pack"), "x.pack".into()] {
+        for text in [
+            format!("l/{LINEAGE}/pack/ac/{OTHER}.pack"),
+            format!("l/{OTHER}/pack/ab/{OTHER}.pack"),
+            "x.pack".into(),
+        ] {
             assert_eq!(parse_pack(lineage, &text.parse().unwrap()), None, "{text}");
         }
-        assert_eq!(parse_manifest(lineage, &manifest(lineage, OTHER.parse().unwrap())), Some(OTHER.parse().unwrap()));
-        for text in [format!("l/{LINEAGE}/snap/{OTHER}/snapshot.json"), format!("l/{LINEAGE}/snap/x/manifest"), "a".into()] {
+        assert_eq!(
+            parse_manifest(lineage, &manifest(lineage, OTHER.parse().unwrap())),
+            Some(OTHER.parse().unwrap())
+        );
+        for text in [
+            format!("l/{LINEAGE}/snap/{OTHER}/snapshot.json"),
+            format!("l/{LINEAGE}/snap/x/manifest"),
+            "a".into(),
+        ] {
             assert_eq!(parse_manifest(lineage, &text.parse().unwrap()), None, "{text}");
         }
     }

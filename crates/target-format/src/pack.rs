@@ -90,7 +90,8 @@ pub struct IndexEntry {
 impl IndexEntry {
     fn encode(&self, bytes: &mut Vec<u8>) {
         let flags = if self.zstd { FLAG_ZSTD } else { 0 };
-        for field in [self.kind.code(), flags, self.offset, self.stored_length, self.plain_length, self.crc32] {
+        for field in [self.kind.code(), flags, self.offset, self.stored_length, self.plain_length, self.crc32]
+        {
             put_u32(bytes, field);
         }
     }
@@ -127,7 +128,8 @@ impl PackFooter {
     /// Errors: any of them was altered, or the entries do not fill the pack.
     pub fn decode(header: &[u8], footer: &[u8], pack_length: u64) -> Result<Self, Error> {
         let damaged = |reason| Error::damaged(NOUN, reason);
-        let index_length = footer.len().checked_sub(TRAILER_LENGTH).ok_or(damaged("its footer is too short"))?;
+        let index_length =
+            footer.len().checked_sub(TRAILER_LENGTH).ok_or(damaged("its footer is too short"))?;
         let (index, trailer) = footer.split_at(index_length);
         let mut reader = Reader::new(NOUN, trailer);
         let (body_digest, footer_digest) = (reader.digest()?, reader.digest()?);
@@ -233,7 +235,8 @@ impl PackBuilder {
         let footer_at = bytes.len();
         entries.iter().for_each(|entry| entry.encode(&mut bytes));
         let trailer_at = bytes.len();
-        let footer_length = u32::try_from(trailer_at - footer_at + TRAILER_LENGTH).expect("24 bytes per blob");
+        let footer_length =
+            u32::try_from(trailer_at - footer_at + TRAILER_LENGTH).expect("24 bytes per blob");
         bytes.extend_from_slice(body_digest.as_bytes());
         bytes.extend_from_slice(&[0; 32]);
         put_u32(&mut bytes, u32::try_from(entries.len()).expect("one per blob"));

@@ -106,7 +106,11 @@ impl Segment {
     }
 }
 
-fn decode_entry(reader: &mut Reader<'_>, packs: &[PackId], packs_used: &mut usize) -> Result<SlotEntry, Error> {
+fn decode_entry(
+    reader: &mut Reader<'_>,
+    packs: &[PackId],
+    packs_used: &mut usize,
+) -> Result<SlotEntry, Error> {
     let digest = reader.digest()?;
     let [index, offset, stored_length, flags] = [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
     let zstd = match flags {

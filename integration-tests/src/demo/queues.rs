@@ -48,7 +48,10 @@ impl QueueWatch {
 
     /// The queues that carried something, by name.
     pub(super) fn carried(&self) -> impl Iterator<Item = (&str, &Carried)> {
-        self.0.iter().filter(|(_, carried)| carried.messages > 0).map(|(name, carried)| (name.as_str(), carried))
+        self.0
+            .iter()
+            .filter(|(_, carried)| carried.messages > 0)
+            .map(|(name, carried)| (name.as_str(), carried))
     }
 
     /// The number of messages in dead-letter queues.

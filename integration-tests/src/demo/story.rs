@@ -47,7 +47,11 @@ pub fn run() -> Result<()> {
 fn check_space(dir: &Path) -> Result<()> {
     let stat = rustix::fs::statvfs(dir)?;
     let free = ByteCount(stat.f_bavail.saturating_mul(stat.f_frsize));
-    ensure!(free >= SPACE_NEEDED, "{} has {free} free; the demo needs {SPACE_NEEDED} (set TMPDIR to a larger disk)", dir.display());
+    ensure!(
+        free >= SPACE_NEEDED,
+        "{} has {free} free; the demo needs {SPACE_NEEDED} (set TMPDIR to a larger disk)",
+        dir.display()
+    );
     Ok(())
 }
 
@@ -92,7 +96,10 @@ impl Story {
             CloudInstance::new(
                 "db-1",
                 "host-b",
-                vec![CloudDisk::qcow2("vda", disks::turn_into_qcow2(&db_vda)?), CloudDisk::raw("vdb", db_vdb)],
+                vec![
+                    CloudDisk::qcow2("vda", disks::turn_into_qcow2(&db_vda)?),
+                    CloudDisk::raw("vdb", db_vdb),
+                ],
             ),
         ];
         let spec = Spec { timing: Timing::patient(), ..Spec::default() };
@@ -137,7 +144,8 @@ impl Story {
         self.destroy(self.web)?;
         let web = [(self.web, "web-1")];
         self.restore(account, "Restore of web-1 from the incremental snapshot", &incremental, &web, 1)?;
-        let both: Vec<_> = instances.iter().zip(["web-1-before", "db-1-before"]).map(|(id, name)| (*id, name)).collect();
+        let both: Vec<_> =
+            instances.iter().zip(["web-1-before", "db-1-before"]).map(|(id, name)| (*id, name)).collect();
         self.restore(account, "Restore of both from the full snapshot, beside", &full, &both, 0)?;
         self.tell_queues(account)
     }
@@ -162,7 +170,13 @@ impl Story {
         Ok(())
     }
 
-    fn snapshot(&mut self, account: &mut Account, title: &str, workload: WorkloadId, full: bool) -> Result<SnapshotId> {
+    fn snapshot(
+        &mut self,
+        account: &mut Account,
+        title: &str,
+        workload: WorkloadId,
+        full: bool,
+    ) -> Result<SnapshotId> {
         account.chapter(title);
         let start = Instant::now();
         let id = self.world.start_snapshot(workload, full)?;
@@ -304,7 +318,10 @@ fn pseudo_random(length: usize) -> Vec<u8> {
 fn keep_running(world: &World, account: &mut Account) {
     account.chapter("Left running (KEEP=1); press Enter to stop. In another terminal:");
     account.line(&format!("   export HOLDFAST_ENDPOINT={}", world.endpoint()));
-    account.line(&format!("   export HOLDFAST_TOKEN=$(sed -n 's/^token = \"\\(.*\\)\"/\\1/p' {})", world.places.etc().join("tokens.toml").display()));
+    account.line(&format!(
+        "   export HOLDFAST_TOKEN=$(sed -n 's/^token = \"\\(.*\\)\"/\\1/p' {})",
+        world.places.etc().join("tokens.toml").display()
+    ));
     account.line("   holdfast workload list");
     account.line("   holdfast snapshot list");
     let mut line = String::new();

@@ -39,7 +39,8 @@ fn one_flipped_byte_in_any_pack_fails_the_restore_and_names_disk_snapshot_and_pa
         let mut bad = good.clone();
         bad[position] ^= 1;
         std::fs::write(pack, &bad)?;
-        let restore = shop.world.start_selective_restore(snapshot.summary.id, &[(shop.web, "w"), (shop.db, "d")])?;
+        let restore =
+            shop.world.start_selective_restore(snapshot.summary.id, &[(shop.web, "w"), (shop.db, "d")])?;
         let restore = shop.world.wait_for_restore(restore)?;
         std::fs::write(pack, &good)?;
         let message = restore.summary.error_msg.unwrap_or_default();
@@ -51,6 +52,7 @@ fn one_flipped_byte_in_any_pack_fails_the_restore_and_names_disk_snapshot_and_pa
         let left = cloud_before.difference(&shop.cloud_ledger()?);
         ensure!(left.is_empty(), "left behind: {left:?}");
     }
-    let restore = shop.world.start_selective_restore(snapshot.summary.id, &[(shop.web, "w"), (shop.db, "d")])?;
+    let restore =
+        shop.world.start_selective_restore(snapshot.summary.id, &[(shop.web, "w"), (shop.db, "d")])?;
     shop.assert_restored(&shop.world.wait_for_good_restore(restore)?, 0)
 }

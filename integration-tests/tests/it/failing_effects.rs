@@ -81,7 +81,11 @@ impl Before {
         ensure!(cloud.is_empty(), "{failing:?} left in the cloud: {cloud:?}\n{}", shop.world.logs());
         ensure!(target.is_empty(), "{failing:?} left on the target: {target:?}\n{}", shop.world.logs());
         let workload = shop.world.block_on(shop.world.client.show_workload(shop.workload))?;
-        ensure!(workload.summary.status == "available", "{failing:?}: the workload is {}", workload.summary.status);
+        ensure!(
+            workload.summary.status == "available",
+            "{failing:?}: the workload is {}",
+            workload.summary.status
+        );
         Ok(())
     }
 }
@@ -89,11 +93,20 @@ impl Before {
 fn check_snapshot_is_taken_back(shop: &Shop, failing: Failing, full: bool) -> Result<()> {
     let before = Before::of(shop)?;
     let drill = failing.inject(shop)?;
-    let id: SnapshotId = shop.world.start_snapshot(shop.workload, full).with_context(|| format!("{failing:?}"))?;
+    let id: SnapshotId =
+        shop.world.start_snapshot(shop.workload, full).with_context(|| format!("{failing:?}"))?;
     let snapshot = shop.world.wait_for_snapshot(id).with_context(|| format!("{failing:?}"))?;
     drop(drill);
-    ensure!(snapshot.summary.status == "error", "{failing:?}: the snapshot ended {}", snapshot.summary.status);
-    assert_error_is_clear(failing, snapshot.summary.error_code.as_deref(), snapshot.summary.error_msg.as_deref())?;
+    ensure!(
+        snapshot.summary.status == "error",
+        "{failing:?}: the snapshot ended {}",
+        snapshot.summary.status
+    );
+    assert_error_is_clear(
+        failing,
+        snapshot.summary.error_code.as_deref(),
+        snapshot.summary.error_msg.as_deref(),
+    )?;
     before.assert_unchanged(shop, failing)
 }
 
@@ -107,10 +120,18 @@ fn check_restore_is_taken_back(shop: &Shop, snapshot: SnapshotId, failing: Faili
     let restore = shop.world.wait_for_restore(id).with_context(|| format!("{failing:?}"))?;
     drop(drill);
     ensure!(restore.summary.status == "error", "{failing:?}: the restore ended {}", restore.summary.status);
-    assert_error_is_clear(failing, restore.summary.error_code.as_deref(), restore.summary.error_msg.as_deref())?;
+    assert_error_is_clear(
+        failing,
+        restore.summary.error_code.as_deref(),
+        restore.summary.error_msg.as_deref(),
+    )?;
     before.assert_unchanged(shop, failing)?;
     let snapshot = shop.world.block_on(shop.world.client.show_snapshot(snapshot))?;
-    ensure!(snapshot.summary.status == "available", "{failing:?}: the snapshot is {}", snapshot.summary.status);
+    ensure!(
+        snapshot.summary.status == "available",
+        "{failing:?}: the snapshot is {}",
+        snapshot.summary.status
+    );
     Ok(())
 }
 

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
 use anyhow::{Context as _, Result, ensure};
+use bus_config::Role;
 use integration_tests::disks;
 use integration_tests::ledger::Ledger;
 use integration_tests::scenario::{CloudDisk, CloudInstance, Placed, build_cloud, volume_file};
 use integration_tests::world::{Spec, World};
-use model::{ByteCount, InstanceId, WorkloadId};
+use model::{ByteCount, InstanceId, SnapshotId, WorkloadId};
 use rest_api::Restore;
+use secrecy::{ExposeSecret as _, SecretString};
+
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/submit_snapshot.py");
 
 /// A world with the shop in it and a workload that protects all of it.
 pub(crate) struct Shop {
@@ -19,7 +24,17 @@ pub(crate) struct Shop {
     pub(crate) db: InstanceId,
     pub(crate) placed: Vec<Placed>,
     references: BTreeMap<(InstanceId, String), Vec<PathBuf>>,
+    publishers: Vec<Child>,
     dir: tempfile::TempDir,
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        for publisher in &mut self.publishers {
+            let _ = publisher.kill();
+            let _ = publisher.wait();
+        }
+    }
 }
 
 /// Sizes of the shop's disks.
@@ -51,7 +66,11 @@ impl Shop {
         let db_vdb = make_disk(&stage, "db-vdb", 4)?;
         let instances = [
             CloudInstance::new("web-1", "host-a", vec![CloudDisk::raw("vda", web_vda)]),
-            CloudInstance::new("db-1", "host-b", vec![CloudDisk::qcow2("vda", db_vda), CloudDisk::raw("vdb", db_vdb)]),
+            CloudInstance::new(
+                "db-1",
+                "host-b",
+                vec![CloudDisk::qcow2("vda", db_vda), CloudDisk::raw("vdb", db_vdb)],
+            ),
         ];
         let root = dir.path().join("world");
         std::fs::create_dir(&root)?;
@@ -59,7 +78,16 @@ impl Shop {
         let world = World::start(&root, spec)?;
         let (web, db) = (placed[0].id, placed[1].id);
         let workload = world.create_workload("shop", &[web, db])?;
-        let mut shop = Self { world, workload, web, db, placed, references: BTreeMap::new(), dir };
+        let mut shop = Self {
+            world,
+            workload,
+            web,
+            db,
+            placed,
+            references: BTreeMap::new(),
+            publishers: Vec::new(),
+            dir,
+        };
         shop.remember_disks()?;
         Ok(shop)
     }
@@ -91,7 +119,12 @@ impl Shop {
     /// Checks that every disk of a restore holds the bytes of `point`.
     #[track_caller]
     pub(crate) fn assert_restored(&self, restore: &Restore, point: usize) -> Result<()> {
-        ensure!(restore.summary.status == "available", "the restore ended {}: {:?}", restore.summary.status, restore.summary.error_msg);
+        ensure!(
+            restore.summary.status == "available",
+            "the restore ended {}: {:?}",
+            restore.summary.status,
+            restore.summary.error_msg
+        );
         ensure!(!restore.disks.is_empty(), "the restore has no disks");
         for disk in &restore.disks {
             let key = (disk.instance_id, disk.id.as_str().to_owned());
@@ -105,7 +138,8 @@ impl Shop {
     }
 
     fn format_of(&self, instance: InstanceId, disk: &str) -> Result<&'static str> {
-        let disks = self.placed.iter().filter(|placed| placed.id == instance).flat_map(|placed| &placed.disks);
+        let disks =
+            self.placed.iter().filter(|placed| placed.id == instance).flat_map(|placed| &placed.disks);
         Ok(disks.into_iter().find(|placed| placed.id == disk).context("an unknown disk")?.format)
     }
 
@@ -114,13 +148,65 @@ impl Shop {
         match service {
             "controller" => self.world.restart_controller()?,
             "dmapi" => self.world.dmapi.start_again()?,
-            _ => self.world.datamovers.values_mut().next().context("a datamover")?.start_again()?,
+            _ => {
+                for datamover in self.world.datamovers.values_mut() {
+                    if !datamover.is_running() {
+                        datamover.start_again()?;
+                    }
+                }
+            }
         }
         self.world.wait_until_ready()
     }
 
-    /// Waits until no snapshot is under way.
+    /// The newest snapshot that can be restored.
+    pub(crate) fn last_snapshot(&self) -> Result<SnapshotId> {
+        let snapshots = self.world.block_on(self.world.client.list_snapshots(Some(self.workload)))?;
+        let newest =
+            snapshots.into_iter().filter(|snapshot| snapshot.status == "available").max_by_key(|one| one.id);
+        Ok(newest.context("no snapshot is available")?.id)
+    }
+
+    /// Another program's job for a full snapshot, with `key`. Does not wait for the answer.
+    pub(crate) fn submit_over_the_bus(&mut self, key: &str) -> Result<()> {
+        let role = Role::Intake("drill".to_owned());
+        let password = self.world.block_on(self.world.broker.create_user(&role))?;
+        let child = self.python_publisher(&role, &password, key, &self.workload.to_string()).spawn()?;
+        self.publishers.push(child);
+        Ok(())
+    }
+
+    /// The Python example of the documentation, ready to run.
+    pub(crate) fn python_publisher(
+        &self,
+        role: &Role,
+        password: &SecretString,
+        key: &str,
+        workload: &str,
+    ) -> Command {
+        let address = self.world.broker.amqp_url().replace("amqp://", "");
+        let url = format!("amqp://{}:{}@{address}/holdfast", role.user(), password.expose_secret());
+        let mut command = Command::new("/usr/bin/python3");
+        command
+            .arg(EXAMPLE)
+            .args([
+                "--project",
+                self.world.spec.project.as_str(),
+                "--workload",
+                workload,
+                "--key",
+                key,
+                "--full",
+            ])
+            .env("HOLDFAST_INTAKE_URL", url);
+        command
+    }
+
+    /// Waits until no snapshot and no restore is under way.
     pub(crate) fn settle(&self) -> Result<()> {
+        for restore in self.world.block_on(self.world.client.list_restores(None))? {
+            self.world.wait_for_restore(restore.id)?;
+        }
         for snapshot in self.world.block_on(self.world.client.list_snapshots(Some(self.workload)))? {
             self.world.wait_for_snapshot(snapshot.id)?;
         }
@@ -143,7 +229,8 @@ impl Shop {
         let mut counts = BTreeMap::new();
         for line in log.lines() {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let (effect, tag) = (words.get(1).context("an effect")?, words.get(3).copied().unwrap_or_default());
+            let (effect, tag) =
+                (words.get(1).context("an effect")?, words.get(3).copied().unwrap_or_default());
             *counts.entry(((*effect).to_owned(), tag.to_owned())).or_default() += 1;
         }
         Ok(counts)

@@ -21,11 +21,18 @@ fn start_and_wait_until_moving(shop: &Shop) -> Result<SnapshotId> {
 fn check_snapshot_and_its_bytes(shop: &Shop, snapshot: SnapshotId) -> Result<()> {
     let snapshot = shop.world.wait_for_snapshot(snapshot)?;
     let summary = &snapshot.summary;
-    ensure!(summary.status == "available", "{}: {:?}\n{}", summary.status, summary.error_msg, shop.world.logs());
+    ensure!(
+        summary.status == "available",
+        "{}: {:?}\n{}",
+        summary.status,
+        summary.error_msg,
+        shop.world.logs()
+    );
     shop.assert_no_effect_twice()?;
     let workload = shop.world.block_on(shop.world.client.show_workload(shop.workload))?;
     ensure!(workload.summary.status == "available", "the workload is {}", workload.summary.status);
-    let restore = shop.world.start_selective_restore(summary.id, &[(shop.web, "web-2"), (shop.db, "db-2")])?;
+    let restore =
+        shop.world.start_selective_restore(summary.id, &[(shop.web, "web-2"), (shop.db, "db-2")])?;
     shop.assert_restored(&shop.world.wait_for_good_restore(restore)?, 0)
 }
 

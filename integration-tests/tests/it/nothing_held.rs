@@ -25,7 +25,8 @@ fn no_queue_holds_a_message_unacked_while_a_transfer_runs() -> Result<()> {
         let status = shop.world.block_on(shop.world.client.show_snapshot(snapshot))?.summary.status;
         let queues = shop.world.block_on(shop.world.broker.queues())?;
         let held: Vec<_> = queues.iter().filter(|queue| queue.messages_unacknowledged > 0).collect();
-        let work_held = held.iter().any(|queue| !queue.name.ends_with(".hb") && !queue.name.ends_with(".ctl"));
+        let work_held =
+            held.iter().any(|queue| !queue.name.ends_with(".hb") && !queue.name.ends_with(".ctl"));
         held_in_a_row = if work_held { held_in_a_row + 1 } else { 0 };
         longest = longest.max(held_in_a_row);
         looks += usize::from(status == "uploading");

@@ -58,7 +58,10 @@ fn unknown_ids_and_instances_of_another_workload_are_refused_by_name() -> Result
 #[test]
 fn a_snapshot_in_error_is_no_source() -> Result<()> {
     let shop = Shop::open(Spec::default())?;
-    std::fs::write(shop.world.places.cloud_faults(), "[[fault]]\neffect = \"freeze\"\nfail = \"permanent\"\n")?;
+    std::fs::write(
+        shop.world.places.cloud_faults(),
+        "[[fault]]\neffect = \"freeze\"\nfail = \"permanent\"\n",
+    )?;
     let id = shop.world.start_snapshot(shop.workload, true)?;
     let snapshot = shop.world.wait_for_snapshot(id)?;
     std::fs::remove_file(shop.world.places.cloud_faults())?;
@@ -142,9 +145,11 @@ fn a_missing_qemu_nbd_is_named() -> Result<()> {
 fn a_wrong_broker_password_and_a_broken_config_line_are_named() -> Result<()> {
     let shop = Shop::open(Spec { timing: Timing::quick(), ..Spec::default() })?;
     let etc = shop.world.places.etc();
-    for (name, user) in
-        [("controller", "holdfast-controller"), ("dmapi", "holdfast-dmapi"), ("datamover", "holdfast-mover-host-a")]
-    {
+    for (name, user) in [
+        ("controller", "holdfast-controller"),
+        ("dmapi", "holdfast-dmapi"),
+        ("datamover", "holdfast-mover-host-a"),
+    ] {
         let config = if name == "datamover" { "datamover-host-a" } else { name };
         let good = std::fs::read_to_string(etc.join(format!("{config}.toml")))?;
         let password = etc.join("wrong.password");
@@ -153,7 +158,10 @@ fn a_wrong_broker_password_and_a_broken_config_line_are_named() -> Result<()> {
         let state = shop.world.places.root.join(format!("wrong-{name}"));
         std::fs::create_dir(&state)?;
         let bad = good
-            .replace(&etc.join(format!("{config}.password")).display().to_string(), &password.display().to_string())
+            .replace(
+                &etc.join(format!("{config}.password")).display().to_string(),
+                &password.display().to_string(),
+            )
             .replace(&shop.world.places.state().display().to_string(), &state.display().to_string());
         let path = etc.join(format!("wrong-{name}.toml"));
         std::fs::write(&path, bad)?;

@@ -22,7 +22,8 @@ fn both_points_in_time_come_back_byte_for_byte() -> Result<()> {
     ensure!(incremental.summary.uploaded_size * 2 < full.summary.uploaded_size, "{incremental:?}");
     ensure!(incremental.summary.bytes_read > 0);
 
-    let restore = shop.world.start_selective_restore(full.summary.id, &[(shop.web, "web-old"), (shop.db, "db-old")])?;
+    let restore =
+        shop.world.start_selective_restore(full.summary.id, &[(shop.web, "web-old"), (shop.db, "db-old")])?;
     shop.assert_restored(&shop.world.wait_for_good_restore(restore)?, 0)?;
     let restore = shop.world.start_selective_restore(incremental.summary.id, &[(shop.web, "web-new")])?;
     shop.assert_restored(&shop.world.wait_for_good_restore(restore)?, second)?;

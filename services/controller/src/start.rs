@@ -49,7 +49,7 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
     let tick = config.timing.tick();
 
     BusSession::start(&service, &session);
-    outbox_relay::start(&service, &session, engine.clone(), catalog.clone(), tick);
+    outbox_relay::start(&service, &session, engine.clone(), (catalog.clone(), Arc::clone(&clock)), tick);
     let worker = CloudWorker::new(&service, &session, engine.clone(), CloudJobs::new(cloud, targets));
     worker.resume(&catalog).await.map_err(|error| refused(&error))?;
     cloud_consumer::start(&service, &session, engine.clone(), worker);

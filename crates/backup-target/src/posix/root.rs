@@ -161,9 +161,8 @@ impl<'a> Visit<'a> {
         if length > READ_LENGTH_MAX {
             return Err(Error::ObjectTooLarge { name: name.clone(), size: ByteCount(length) });
         }
-        let file = self
-            .open_object(name.as_str())?
-            .ok_or_else(|| Error::ObjectMissing { name: name.clone() })?;
+        let file =
+            self.open_object(name.as_str())?.ok_or_else(|| Error::ObjectMissing { name: name.clone() })?;
         let size = file.metadata().map_err(|source| self.io("look at", name.as_str(), source))?.len();
         let end = offset.saturating_add(length);
         let too_short = || Error::ObjectTooShort { name: name.clone(), end };
@@ -187,7 +186,8 @@ impl<'a> Visit<'a> {
     }
 
     pub(super) fn space(&self) -> Result<Space, Error> {
-        let stat = rustix::fs::fstatvfs(&self.fd).map_err(|errno| self.error("look at", "the folder", errno))?;
+        let stat =
+            rustix::fs::fstatvfs(&self.fd).map_err(|errno| self.error("look at", "the folder", errno))?;
         let bytes = |blocks: u64| ByteCount(blocks.saturating_mul(stat.f_frsize));
         Ok(Space { free: bytes(stat.f_bavail), total: bytes(stat.f_blocks) })
     }
@@ -233,8 +233,7 @@ pub(super) fn retry<R>(mut call: impl FnMut() -> Result<R, Errno>) -> Result<R, 
 }
 
 fn make_error(path: &Path, verb: &'static str, name: &str, errno: Errno) -> Error {
-    let unsafe_name =
-        |reason| Error::UnsafeName { path: path.to_owned(), name: name.to_owned(), reason };
+    let unsafe_name = |reason| Error::UnsafeName { path: path.to_owned(), name: name.to_owned(), reason };
     match errno {
         Errno::ROFS => Error::ReadOnly { path: path.to_owned() },
         Errno::ACCESS | Errno::PERM => Error::AccessDenied { path: path.to_owned(), name: name.to_owned() },

@@ -58,7 +58,11 @@ impl Visit<'_> {
         let mut next = 0;
         while let Some(folder) = folders.get(next).cloned() {
             let inner = self.entries(&folder)?.into_iter().filter(|entry| entry.kind == FileType::Directory);
-            folders.extend(inner.map(|entry| join(&folder, &entry.name)).filter(|path| path.parse::<ObjectName>().is_ok()));
+            folders.extend(
+                inner
+                    .map(|entry| join(&folder, &entry.name))
+                    .filter(|path| path.parse::<ObjectName>().is_ok()),
+            );
             next += 1;
         }
         // Inner folders come after outer ones, so backwards each is as empty as it can be.

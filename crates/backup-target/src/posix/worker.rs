@@ -36,7 +36,8 @@ impl Workers {
         work: impl FnOnce() -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
         let answered = async {
-            let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
+            let permit =
+                Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
             let (tx, rx) = oneshot::channel();
             start_thread(&self.path, move || {
                 let outcome = work();
@@ -115,7 +116,8 @@ mod tests {
     #[test]
     fn opening_a_hanging_target_ends_too() {
         let (tx, rx) = channel::<()>();
-        let outcome = run_blocking(Path::new("/hanging"), Duration::from_millis(50), move || Ok(rx.recv().is_err()));
+        let outcome =
+            run_blocking(Path::new("/hanging"), Duration::from_millis(50), move || Ok(rx.recv().is_err()));
         assert_eq!(outcome.unwrap_err().code(), "TARGET_NOT_ANSWERING");
         drop(tx);
     }

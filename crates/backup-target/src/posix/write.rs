@@ -6,9 +6,9 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 
 use model::ObjectName;
+use runtime::Entropy;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
-use runtime::Entropy;
 
 use super::root::{RACES_MAX, Visit, open_beneath, retry};
 use crate::Error;
@@ -173,7 +173,10 @@ impl Visit<'_> {
 
     fn sync_outer_folder(&self, name: &ObjectName) -> Result<(), Error> {
         let folder = self.open_beneath(name.split_last().0.unwrap_or("."), FOLDER_FLAGS);
-        self.sync_folder(&folder.map_err(|errno| self.error("sync the folder of", name.as_str(), errno))?, name)
+        self.sync_folder(
+            &folder.map_err(|errno| self.error("sync the folder of", name.as_str(), errno))?,
+            name,
+        )
     }
 
     fn sync_folder(&self, folder: &OwnedFd, name: &ObjectName) -> Result<(), Error> {
@@ -186,10 +189,32 @@ fn rename_new(folder: &OwnedFd, from: &str, to: &str) -> Result<bool, Errno> {
     match retry(|| rustix::fs::renameat_with(folder, from, folder, to, RenameFlags::NOREPLACE)) {
         Ok(()) => Ok(true),
         // NFS and some others have no such rename; a link is as exclusive.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-            rustix::fs::linkat(folder, from, folder, to, AtFlags::empty())?;
-            Ok(false)
-        }
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => link_new(folder, from, to),
         Err(errno) => Err(errno),
+    }
+}
+
+/// As `rename_new`; `from` stays, and is removed as any temporary file.
+fn link_new(folder: &OwnedFd, from: &str, to: &str) -> Result<bool, Errno> {
+    retry(|| rustix::fs::linkat(folder, from, folder, to, AtFlags::empty()))?;
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_no_exclusive_rename_is_known_a_link_does_the_same() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = rustix::fs::open(outer.path(), FOLDER_FLAGS, Mode::empty()).unwrap();
+        for (temp, expected) in [("first", Ok(false)), ("second", Err(Errno::EXIST))] {
+            std::fs::write(outer.path().join(temp), temp).unwrap();
+            let guard = Temp { folder: &folder, name: temp.to_owned(), renamed: false };
+            assert_eq!(link_new(&folder, temp, "object"), expected);
+            drop(guard);
+        }
+        assert_eq!(std::fs::read_dir(outer.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read_to_string(outer.path().join("object")).unwrap(), "first");
     }
 }

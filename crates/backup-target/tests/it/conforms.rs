@@ -62,10 +62,19 @@ fn a_folder_without_repo_json_is_not_opened_and_asks_whether_it_is_mounted() {
 #[test]
 fn a_repo_json_that_cannot_be_used_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    for text in ["", "{}", "[1]", r#"{"format":7,"target_id":"018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e8f","digest":"","compression":"","cipher":""}"#] {
+    for text in [
+        "",
+        "{}",
+        "[1]",
+        r#"{"format":7,"target_id":"018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e8f","digest":"","compression":"","cipher":""}"#,
+    ] {
         std::fs::write(folder.path().join("repo.json"), text).unwrap();
         assert_eq!(PosixTarget::open(folder.path()).unwrap_err().code(), "TARGET_REPO_INVALID", "{text}");
-        assert_eq!(PosixTarget::init(folder.path(), &Entropy).unwrap_err().code(), "TARGET_REPO_INVALID", "{text}");
+        assert_eq!(
+            PosixTarget::init(folder.path(), &Entropy).unwrap_err().code(),
+            "TARGET_REPO_INVALID",
+            "{text}"
+        );
     }
 }
 

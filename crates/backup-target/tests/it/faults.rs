@@ -7,7 +7,11 @@ use runtime::FaultTable;
 
 use crate::conforms::make_target;
 
-async fn perform(target: &dyn BackupTarget, effect: &str, name: &ObjectName) -> Result<(), backup_target::Error> {
+async fn perform(
+    target: &dyn BackupTarget,
+    effect: &str,
+    name: &ObjectName,
+) -> Result<(), backup_target::Error> {
     match effect {
         "target_put" => target.put(name, Bytes::from_static(b"x")).await,
         "target_get" => target.get(name).await.map(drop),
@@ -31,7 +35,8 @@ async fn each_effect_fails_as_the_table_says() {
                 inner.put(&name, Bytes::from_static(b"x")).await.unwrap();
             }
             let table = folder.path().join(".faults.toml");
-            let text = format!("[[fault]]\neffect = \"{effect}\"\nfail = \"{fail}\"\ntimes = 1\ndelay_ms = 1\n");
+            let text =
+                format!("[[fault]]\neffect = \"{effect}\"\nfail = \"{fail}\"\ntimes = 1\ndelay_ms = 1\n");
             std::fs::write(&table, text).unwrap();
             let inner = Arc::new(inner);
             let target = Faulty::new(Arc::clone(&inner), Arc::new(FaultTable::from_file(&table)));
@@ -39,7 +44,9 @@ async fn each_effect_fails_as_the_table_says() {
             assert_eq!(outcome.as_ref().err().map(backup_target::Error::class), class, "{effect} {fail}");
             let happened = inner.size(&name).await.unwrap().is_some() == (effect != "target_delete");
             match (effect, fail) {
-                ("target_put" | "target_delete", "transient" | "permanent") => assert!(!happened, "{effect} {fail}"),
+                ("target_put" | "target_delete", "transient" | "permanent") => {
+                    assert!(!happened, "{effect} {fail}")
+                }
                 _ => assert!(happened, "{effect} {fail}"),
             }
             perform(&target, effect, &name).await.unwrap();

@@ -45,7 +45,8 @@ async fn a_planted_link_in_the_place_of_a_folder_is_refused() {
     symlink("../..", folder.path().join("l/upward")).unwrap();
     symlink(".", folder.path().join("l/inward")).unwrap();
     symlink("/proc/self/root", folder.path().join("l/magic")).unwrap();
-    for text in ["l/absolute/secret", "l/absolute/new", "l/upward/new", "l/inward/new", "l/magic/etc/passwd"] {
+    for text in ["l/absolute/secret", "l/absolute/new", "l/upward/new", "l/inward/new", "l/magic/etc/passwd"]
+    {
         let name = text.parse().unwrap();
         let errors = try_all(&target, &name).await;
         assert_eq!(errors.len(), 5, "{text}");
@@ -95,10 +96,7 @@ async fn what_is_no_file_is_refused_and_hangs_nobody() {
     let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
     for text in ["pipe", "dir", "socket"] {
         let name = text.parse().unwrap();
-        for outcome in [
-            target.get(&name).await.map(drop),
-            target.size(&name).await.map(drop),
-        ] {
+        for outcome in [target.get(&name).await.map(drop), target.size(&name).await.map(drop)] {
             let error = outcome.unwrap_err();
             // A socket cannot even be opened.
             assert!(matches!(error.code(), "TARGET_UNSAFE_NAME" | "TARGET_IO"), "{text}: {error:?}");

@@ -63,7 +63,8 @@ async fn a_read_only_target_says_so_and_can_be_read() {
 }
 
 #[tokio::test]
-async fn an_unmounted_target_is_gone_though_a_copy_of_its_record_lies_beneath_and_a_new_mount_brings_it_back() {
+async fn an_unmounted_target_is_gone_though_a_copy_of_its_record_lies_beneath_and_a_new_mount_brings_it_back()
+{
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mnt");
     std::fs::create_dir(&path).unwrap();

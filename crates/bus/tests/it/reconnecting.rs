@@ -46,7 +46,14 @@ async fn publisher_and_consumer_go_on_after_the_broker_restarts_and_after_it_is_
     broker.resume().await.unwrap();
     controller.wait_ready(PATIENCE).await.unwrap();
     send(&publisher, &host, &message("after the kill")).await;
-    assert_eq!(&next(&mut consumer).await.envelope().body[..], b"after the kill");
+    let mut delivery = next(&mut consumer).await;
+    if delivery.redelivered() {
+        // The broker may have died before it wrote the last ack down.
+        assert_eq!(&delivery.envelope().body[..], b"after");
+        delivery.ack().await;
+        delivery = next(&mut consumer).await;
+    }
+    assert_eq!(&delivery.envelope().body[..], b"after the kill");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,7 +33,8 @@ async fn a_flipped_byte_anywhere_in_a_pack_fails_the_restore_and_names_the_pack(
         let in_body = |place: &usize| (64..length - 300).contains(place);
         for place in (0..length).filter(|place| !in_body(place) || place % 37 == 0) {
             flip(&pack, place);
-            let failure = world.restore(snapshot).await.expect_err(&format!("byte {place} is flipped")).failure();
+            let failure =
+                world.restore(snapshot).await.expect_err(&format!("byte {place} is flipped")).failure();
             assert_eq!(failure.code, "PACK_DAMAGED", "byte {place}: {failure}");
             let name = pack.file_name().unwrap().to_str().unwrap();
             assert!(failure.message.contains(name), "byte {place} of {name}: {failure}");
@@ -51,7 +52,8 @@ async fn a_flipped_byte_anywhere_in_a_pack_fails_verify_with_and_without_the_key
         for place in (0..length).step_by(101) {
             flip(&pack, place);
             for level in [Level::Digests, Level::Full(&world.key)] {
-                let failure = verify(&world.target, world.lineage, snapshot, level).await.unwrap_err().failure();
+                let failure =
+                    verify(&world.target, world.lineage, snapshot, level).await.unwrap_err().failure();
                 assert_eq!(failure.code, "PACK_DAMAGED", "byte {place}: {failure}");
             }
             verify(&world.target, world.lineage, snapshot, Level::Presence).await.unwrap();
@@ -116,7 +118,8 @@ async fn another_manifest_in_the_place_of_one_is_refused() {
     let (world, first) = make_world().await;
     let (second, _) = world.back_up(&make_noise(CHUNK, 9), None).await;
     let path = |snapshot: SnapshotId| {
-        let found = world.everything().into_iter().find(|path| path.ends_with(format!("{snapshot}/manifest")));
+        let found =
+            world.everything().into_iter().find(|path| path.ends_with(format!("{snapshot}/manifest")));
         found.unwrap()
     };
     std::fs::copy(path(first), path(second)).unwrap();

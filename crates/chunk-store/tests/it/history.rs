@@ -47,7 +47,8 @@ async fn a_purge_removes_nothing_while_it_cannot_know_what_another_snapshot_need
     let disk = make_noise(8 * CHUNK, 1);
     let (first, _) = world.back_up(&disk, None).await;
     let (second, _) = world.back_up(&disk, Some(first)).await;
-    let path = world.everything().into_iter().find(|path| path.ends_with(format!("{second}/manifest"))).unwrap();
+    let path =
+        world.everything().into_iter().find(|path| path.ends_with(format!("{second}/manifest"))).unwrap();
     let good = std::fs::read(&path).unwrap();
     std::fs::write(&path, b"rubbish").unwrap();
     let error = chunk_store::purge(&*world.target, world.lineage, first).await.unwrap_err();
@@ -66,7 +67,9 @@ async fn a_purge_of_an_unfinished_snapshot_leaves_the_target_as_before() {
     let before = world.everything();
     let second = new_snapshot();
     let changed = make_noise(100 * CHUNK, 2);
-    let Opened::New(mut session) = world.open(second, Some(first), changed.len()).await.unwrap() else { panic!() };
+    let Opened::New(mut session) = world.open(second, Some(first), changed.len()).await.unwrap() else {
+        panic!()
+    };
     feed(&mut session, &changed).await.unwrap();
     session.close().await;
     assert!(world.everything().len() > before.len());
@@ -78,9 +81,16 @@ async fn a_purge_of_an_unfinished_snapshot_leaves_the_target_as_before() {
 #[derive(Debug, Clone)]
 enum Act {
     /// Changes slots, and takes a snapshot on top of the `parent`-th of those that are left, or a full one.
-    BackUp { changes: Vec<(usize, Option<u64>)>, parent: Option<prop::sample::Index> },
+    BackUp {
+        changes: Vec<(usize, Option<u64>)>,
+        parent: Option<prop::sample::Index>,
+    },
     /// As `BackUp`, but gives up after some slots and starts again.
-    BackUpTwice { seed: u64, fed: usize, parent: Option<prop::sample::Index> },
+    BackUpTwice {
+        seed: u64,
+        fed: usize,
+        parent: Option<prop::sample::Index>,
+    },
     Purge(prop::sample::Index),
 }
 
@@ -105,7 +115,9 @@ struct History {
 
 impl History {
     fn parent(&self, index: Option<prop::sample::Index>) -> Option<SnapshotId> {
-        index.filter(|_| !self.left.is_empty()).map(|index| *self.left.keys().nth(index.index(self.left.len())).unwrap())
+        index
+            .filter(|_| !self.left.is_empty())
+            .map(|index| *self.left.keys().nth(index.index(self.left.len())).unwrap())
     }
 
     async fn act(&mut self, act: Act) {
@@ -114,7 +126,9 @@ impl History {
                 for (slot, seed) in changes {
                     let place = slot * CHUNK..((slot + 1) * CHUNK).min(self.disk.len());
                     match seed {
-                        Some(seed) => self.disk[place.clone()].copy_from_slice(&make_noise(place.len(), seed)),
+                        Some(seed) => {
+                            self.disk[place.clone()].copy_from_slice(&make_noise(place.len(), seed))
+                        }
                         None => self.disk[place].fill(0),
                     }
                 }
@@ -127,7 +141,11 @@ impl History {
                 let opened = self.world.open(snapshot, parent, self.disk.len()).await.unwrap();
                 let Opened::New(mut session) = opened else { panic!() };
                 feed(&mut session, &self.disk).await.unwrap();
-                if fed % 2 == 0 { session.close().await } else { drop(session) }
+                if fed % 2 == 0 {
+                    session.close().await
+                } else {
+                    drop(session)
+                }
                 let opened = self.world.open(snapshot, parent, self.disk.len()).await.unwrap();
                 let (Opened::New(mut session) | Opened::Resumed(mut session)) = opened else { panic!() };
                 feed(&mut session, &self.disk).await.unwrap();

@@ -29,8 +29,14 @@ fn what_is_no_key_file_is_refused_without_showing_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     let hex = "ab".repeat(32);
-    for text in ["", "holdfast-key 0", "holdfast-key 0\nabc", &format!("holdfast-key 1\n{hex}\n"), &format!("{hex}\n"), &format!("holdfast-key 0\n{hex}\nmore")]
-    {
+    for text in [
+        "",
+        "holdfast-key 0",
+        "holdfast-key 0\nabc",
+        &format!("holdfast-key 1\n{hex}\n"),
+        &format!("{hex}\n"),
+        &format!("holdfast-key 0\n{hex}\nmore"),
+    ] {
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         let failure = FileKeys::open(&path).unwrap_err().failure();
@@ -78,7 +84,10 @@ async fn equal_bytes_have_other_digests_under_another_key() {
     let (_, first) = world.back_up(&disk, None).await;
     let plain_digest = *blake3::hash(&disk).as_bytes();
     let holds_digest = |world: &World| {
-        world.packs().iter().any(|pack| std::fs::read(pack).unwrap().windows(32).any(|bytes| bytes == plain_digest))
+        world
+            .packs()
+            .iter()
+            .any(|pack| std::fs::read(pack).unwrap().windows(32).any(|bytes| bytes == plain_digest))
     };
     assert!(!holds_digest(&world), "an unkeyed digest of the content lies on the target");
     world.lineage = LineageId::from_uuid(Entropy.uuid());

@@ -1,5 +1,7 @@
 //! Work on a lineage, on a real directory.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+
 mod damage;
 mod history;
 mod keys;

@@ -62,7 +62,8 @@ async fn a_finished_session_is_complete_when_it_is_opened_again() {
 /// Makes put number `nth` fail, and all later ones when `for_ever`.
 fn make_failing(world: &World, nth: u32, how: &str) -> Arc<dyn BackupTarget> {
     let table = world.folder.path().join("faults.toml");
-    let text = format!("[[fault]]\neffect = \"target_put\"\nfail = \"{how}\"\nafter = {}\ntimes = 1\n", nth - 1);
+    let text =
+        format!("[[fault]]\neffect = \"target_put\"\nfail = \"{how}\"\nafter = {}\ntimes = 1\n", nth - 1);
     std::fs::write(&table, text).unwrap();
     let inner = PosixTarget::open(&world.folder.path().join("target")).unwrap();
     Arc::new(Faulty::new(inner, Arc::new(FaultTable::from_file(&table))))
@@ -99,7 +100,8 @@ async fn a_put_that_fails_or_whose_answer_is_lost_costs_one_attempt_and_leaves_n
             }
             assert!(world.restore(snapshot).await.unwrap() == disk, "put {nth} is {how}");
             let pack_count = world.packs().len() as u64;
-            let Opened::AlreadyComplete(summary) = world.open(snapshot, None, disk.len()).await.unwrap() else {
+            let Opened::AlreadyComplete(summary) = world.open(snapshot, None, disk.len()).await.unwrap()
+            else {
                 panic!("it is complete");
             };
             assert_eq!(summary.pack_count, pack_count, "put {nth} is {how}: no pack that nobody names");
@@ -141,7 +143,7 @@ async fn a_pack_that_is_gone_from_the_target_is_done_again() {
     session.close().await;
     std::fs::remove_file(&world.packs()[0]).unwrap();
     let (mut session, resumed) = unwrap_session(world.open(snapshot, None, disk.len()).await.unwrap());
-    assert!(resumed && session.done_slots().len() >= 1);
+    assert!(resumed && !session.done_slots().is_empty());
     feed(&mut session, &disk).await.unwrap();
     session.finish().await.unwrap();
     assert!(world.restore(snapshot).await.unwrap() == disk);
@@ -158,9 +160,11 @@ async fn what_was_read_and_found_unchanged_need_not_be_read_again() {
         session.put(slot, plain.to_vec().into()).await.unwrap();
     }
     drop(session);
-    let (mut session, resumed) = unwrap_session(world.open(snapshot, Some(parent), disk.len()).await.unwrap());
+    let (mut session, resumed) =
+        unwrap_session(world.open(snapshot, Some(parent), disk.len()).await.unwrap());
     assert!(resumed);
-    assert_eq!(session.done_slots(), [0..3072]);
+    let done = session.done_slots();
+    assert!(done.len() == 1 && done[0] == (0..3072), "{done:?}");
     feed(&mut session, &disk).await.unwrap();
     let summary = session.finish().await.unwrap();
     assert_eq!((summary.chunks_stored_count, summary.bytes_stored.0), (0, 0));

@@ -48,7 +48,10 @@ async fn an_incremental_snapshot_stores_only_what_changed_and_both_come_back() {
         // The chunk, the segment of 200 entries that names it, header and footer.
         assert!(summary.bytes_stored.0 < CHUNK as u64 + 200 * 48 + 1000, "{summary:?}");
         assert!(summary.bytes_stored.0 * 20 < full.bytes_stored.0);
-        (parent, disks) = (snapshot, { disks.push(disk); disks });
+        (parent, disks) = (snapshot, {
+            disks.push(disk);
+            disks
+        });
         snapshots.push(snapshot);
     }
     for (snapshot, disk) in snapshots.iter().zip(&disks) {
@@ -112,7 +115,7 @@ async fn slots_may_come_in_any_order_and_be_read_one_by_one() {
     let restorer =
         Restorer::open(Arc::clone(&world.target), world.lineage, snapshot, world.key.clone()).await.unwrap();
     let holes = restorer.holes();
-    assert_eq!(holes, [30..40]);
+    assert!(holes.len() == 1 && holes[0] == (30..40), "{holes:?}");
     for (slot, plain) in (0..).zip(disk.chunks(CHUNK)) {
         assert_eq!(restorer.read_slot(slot).await.unwrap(), plain);
     }
@@ -123,7 +126,9 @@ async fn slots_may_come_in_any_order_and_be_read_one_by_one() {
 async fn a_slot_that_nobody_spoke_of_is_no_hole() {
     let world = World::new();
     let disk = make_disk();
-    let Opened::New(mut session) = world.open(new_snapshot(), None, disk.len()).await.unwrap() else { panic!() };
+    let Opened::New(mut session) = world.open(new_snapshot(), None, disk.len()).await.unwrap() else {
+        panic!()
+    };
     session.put(3, Bytes::copy_from_slice(&disk[3 * CHUNK..4 * CHUNK])).await.unwrap();
     let error = session.finish().await.unwrap_err();
     assert!(matches!(error, Error::SlotsMissing { missing_count: 40, first: 0 }), "{error}");
@@ -133,7 +138,9 @@ async fn a_slot_that_nobody_spoke_of_is_no_hole() {
 #[tokio::test]
 async fn senseless_slots_are_refused() {
     let world = World::new();
-    let Opened::New(mut session) = world.open(new_snapshot(), None, 2 * CHUNK + 1).await.unwrap() else { panic!() };
+    let Opened::New(mut session) = world.open(new_snapshot(), None, 2 * CHUNK + 1).await.unwrap() else {
+        panic!()
+    };
     let put = session.put(0, Bytes::from(vec![1; CHUNK - 1])).await;
     assert!(matches!(put, Err(Error::SlotLength { slot: 0, expected: 4096, got: 4095 })));
     let put = session.put(2, Bytes::from(vec![1; CHUNK])).await;
@@ -151,7 +158,9 @@ async fn senseless_slots_are_refused() {
 async fn progress_ends_at_the_size_of_the_disk() {
     let world = World::new();
     let disk = make_disk();
-    let Opened::New(mut session) = world.open(new_snapshot(), None, disk.len()).await.unwrap() else { panic!() };
+    let Opened::New(mut session) = world.open(new_snapshot(), None, disk.len()).await.unwrap() else {
+        panic!()
+    };
     session.put_hole(30..40).await.unwrap();
     assert_eq!(session.progress().bytes_done, ByteCount(10 * CHUNK as u64));
     feed(&mut session, &disk).await.unwrap();
@@ -182,7 +191,12 @@ async fn a_disk_of_several_segments_of_the_real_chunk_size_comes_back() {
     assert_eq!((summary.chunk_count, summary.pack_count), (4, 1));
     let child = new_snapshot();
     let opened = chunk_store::BackupSession::open(
-        chunk_store::SessionSpec { snapshot_id: child, parent: Some(snapshot), journal: world.journal(child), ..spec },
+        chunk_store::SessionSpec {
+            snapshot_id: child,
+            parent: Some(snapshot),
+            journal: world.journal(child),
+            ..spec
+        },
         world.key.clone(),
     );
     let Opened::New(mut session) = opened.await.unwrap() else { panic!() };
@@ -192,7 +206,10 @@ async fn a_disk_of_several_segments_of_the_real_chunk_size_comes_back() {
     session.put(3072, noise.slice(1..513)).await.unwrap();
     session.put_hole(0..3073).await.unwrap();
     let summary = session.finish().await.unwrap();
-    assert!(summary.chunks_stored_count == 1 && summary.bytes_stored.0 < 2000, "one segment of one slot: {summary:?}");
+    assert!(
+        summary.chunks_stored_count == 1 && summary.bytes_stored.0 < 2000,
+        "one segment of one slot: {summary:?}"
+    );
     let restorer =
         Restorer::open(Arc::clone(&world.target), world.lineage, child, world.key.clone()).await.unwrap();
     assert_eq!(restorer.read_slot(2048).await.unwrap(), noise);

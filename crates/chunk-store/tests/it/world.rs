@@ -35,7 +35,12 @@ impl World {
         self.folder.path().join(format!("{snapshot}.journal"))
     }
 
-    pub(crate) fn spec(&self, snapshot: SnapshotId, parent: Option<SnapshotId>, disk_size: usize) -> SessionSpec {
+    pub(crate) fn spec(
+        &self,
+        snapshot: SnapshotId,
+        parent: Option<SnapshotId>,
+        disk_size: usize,
+    ) -> SessionSpec {
         SessionSpec {
             target: Arc::clone(&self.target),
             lineage_id: self.lineage,
@@ -58,7 +63,11 @@ impl World {
     }
 
     /// Takes a snapshot in one go.
-    pub(crate) async fn back_up(&self, disk: &[u8], parent: Option<SnapshotId>) -> (SnapshotId, ManifestSummary) {
+    pub(crate) async fn back_up(
+        &self,
+        disk: &[u8],
+        parent: Option<SnapshotId>,
+    ) -> (SnapshotId, ManifestSummary) {
         let snapshot = new_snapshot();
         let Opened::New(mut session) = self.open(snapshot, parent, disk.len()).await.unwrap() else {
             panic!("a new snapshot is new");

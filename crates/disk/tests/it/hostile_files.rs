@@ -59,7 +59,7 @@ async fn a_qcow2_with_an_external_data_file_is_refused() {
 async fn an_encrypted_qcow2_is_refused() {
     let bench = Bench::new();
     let path = bench.path("disk");
-    let options = "encrypt.format=luks,encrypt.key-secret=k,encrypt.iter-time=10";
+    let options = "encrypt.format=aes,encrypt.key-secret=k";
     let secret = "secret,id=k,data=abc";
     qemu_img(&["create", "-q", "--object", secret, "-f", "qcow2", "-o", options, text(&path), "1M"]);
     let failure = refusal(&bench, &path, DiskFormat::Qcow2).await;

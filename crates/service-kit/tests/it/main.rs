@@ -1,5 +1,7 @@
 //! A service as its supervisor sees it: a child process with exit codes, log lines and a health page.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};

@@ -2,13 +2,15 @@
 //! there, never what came after the last: commits are not in the order of ids. Published twice is no harm: the message id
 //! stays.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Envelope, PublishError, Publisher, Session};
+use bus::{Envelope, PublishError, Publisher, Session, header};
 use bus_config::exchange;
-use catalog::{Catalog, OutboxRow};
+use catalog::{Backend, Catalog, OutboxRow};
 use futures::StreamExt as _;
-use model::Failure;
+use model::{Failure, Timestamp};
+use runtime::Clock;
 use service_kit::telemetry::Chain;
 use service_kit::{Service, drill};
 
@@ -23,6 +25,8 @@ struct Relay {
     engine: Engine,
     catalog: Catalog,
     publisher: Publisher,
+    /// What is older may have been published by an earlier process.
+    started_at: Timestamp,
 }
 
 /// What is left after a batch.
@@ -35,8 +39,14 @@ enum Left {
 }
 
 /// Starts the relay. `tick`: how often it looks when nobody wakes it.
-pub fn start(service: &Service, session: &Session, engine: Engine, catalog: Catalog, tick: Duration) {
-    let relay = Relay { engine, catalog, publisher: session.publisher() };
+pub fn start(
+    service: &Service,
+    session: &Session,
+    engine: Engine,
+    (catalog, clock): (Catalog, Arc<dyn Clock>),
+    tick: Duration,
+) {
+    let relay = Relay { engine, catalog, publisher: session.publisher(), started_at: clock.now() };
     let (session, mut drain) = (session.clone(), service.drain());
     service.supervise("outbox_relay", async move {
         while !drain.has_begun() {
@@ -98,6 +108,11 @@ impl Relay {
         let mut envelope = Envelope::new(row.message_id, &row.type_name, row.body.clone());
         envelope.correlation_id = row.saga_id.map(|id| id.to_string());
         envelope.headers.clone_from(&row.headers);
+        // Several controllers relay the same rows.
+        let is_shared = self.catalog.backend() == Backend::MariaDb;
+        if row.attempts > 0 || row.created_at < self.started_at || is_shared {
+            envelope = envelope.with_header(header::REPUBLISHED, 1);
+        }
         self.publisher.publish(&row.exchange, &row.routing_key, &envelope).await
     }
 
@@ -119,6 +134,9 @@ impl Relay {
             | PublishError::Unknown { .. }
             | PublishError::NotConnected { .. } => {
                 tracing::debug!(type_name = row.type_name, error = %Chain(error), "a message stays in the outbox");
+                if !matches!(error, PublishError::NotConnected { .. }) {
+                    self.count_attempt(row).await?;
+                }
                 return Ok(false);
             }
         };
@@ -130,6 +148,12 @@ impl Relay {
         );
         self.engine.undeliverable(row, &failure).await?;
         Ok(true)
+    }
+
+    async fn count_attempt(&self, row: &OutboxRow) -> Result<(), catalog::Error> {
+        let mut tx = self.catalog.begin().await?;
+        tx.bump_outbox_attempts(row.id).await?;
+        tx.commit().await
     }
 }
 

@@ -157,11 +157,17 @@ pub async fn show(state: &AppState, caller: &Caller, id: RestoreId) -> Result<Pa
 /// Errors: `RESTORE_NOT_FOUND`, `CANCEL_TOO_LATE`.
 pub async fn cancel(state: &AppState, caller: &Caller, id: RestoreId) -> Result<Parts, Error> {
     let row = require(&mut state.catalog.read().await?, caller, id).await?;
-    // Cancelling twice is as cancelling once.
-    if row.status != RestoreState::Cancelled {
-        state.engine.request_cancel(row.saga_id).await?;
-        state.engine.wake();
-        tracing::info!(restore_id = %id, saga_id = %row.saga_id, "restore cancel asked for");
+    match row.status {
+        RestoreState::Restoring => {
+            state.engine.request_cancel(row.saga_id).await?;
+            tracing::info!(restore_id = %id, saga_id = %row.saga_id, "restore cancel asked for");
+        }
+        // Cancelling twice is as cancelling once.
+        RestoreState::Cancelled => {}
+        status => {
+            let message = format!("restore {} ({id}) is {status} already: nothing was cancelled", row.name);
+            return Err(Error::conflict("CANCEL_TOO_LATE", message));
+        }
     }
     show(state, caller, id).await
 }

@@ -135,11 +135,17 @@ pub async fn show(state: &AppState, caller: &Caller, id: SnapshotId) -> Result<P
 /// Errors: `SNAPSHOT_NOT_FOUND`, `CANCEL_TOO_LATE`.
 pub async fn cancel(state: &AppState, caller: &Caller, id: SnapshotId) -> Result<Parts, Error> {
     let row = require(&mut state.catalog.read().await?, caller, id).await?;
-    // Cancelling twice is as cancelling once.
-    if row.status != SnapshotState::Cancelled {
-        state.engine.request_cancel(row.saga_id).await?;
-        state.engine.wake();
-        tracing::info!(snapshot_id = %id, saga_id = %row.saga_id, "snapshot cancel asked for");
+    match row.status {
+        SnapshotState::Creating | SnapshotState::Executing | SnapshotState::Uploading => {
+            state.engine.request_cancel(row.saga_id).await?;
+            tracing::info!(snapshot_id = %id, saga_id = %row.saga_id, "snapshot cancel asked for");
+        }
+        // Cancelling twice is as cancelling once.
+        SnapshotState::Cancelled => {}
+        status => {
+            let message = format!("snapshot {} ({id}) is {status} already: nothing was cancelled", row.name);
+            return Err(Error::conflict("CANCEL_TOO_LATE", message));
+        }
     }
     show(state, caller, id).await
 }

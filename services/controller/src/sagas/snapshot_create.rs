@@ -199,7 +199,7 @@ fn freeze_guests() -> Step<SnapshotCreate> {
             // A guest that will not freeze is cut as it is: the snapshot is then as after a power cut.
             let refused = answer::Answer::GuestFrozen(rep::GuestFrozen { frozen_count: 0 });
             Remote::placed(PlacedAt::Instance(instance_id), command, instance_subject(ctx, branch))
-                .tolerating(tolerance(refused))
+                .tolerating(tolerance(FREEZE_ATTEMPTS_MAX, refused))
                 .into()
         })
         .learn(|facts: &mut Facts, branch, output: &Output| {
@@ -258,15 +258,15 @@ fn thaw_guests() -> Step<SnapshotCreate> {
 fn thaw_guest(ctx: &Ctx, branch: Branch) -> Request {
     let instance_id = ctx.params.instance_ids[usize::from(branch)];
     let command = cmd::ThawGuest { instance_id: instance_id.to_string(), ..Default::default() };
-    // Thawed by nobody: nothing proves that the guest was frozen when the cloud cut.
+    // A guest that will not be thawed thaws by the datamover's timer; nothing proves then that it was frozen in the cut.
     let refused = answer::Answer::GuestThawed(rep::GuestThawed { thawed_count: 0 });
     Remote::placed(PlacedAt::Instance(instance_id), command, instance_subject(ctx, branch))
-        .tolerating(tolerance(refused))
+        .tolerating(tolerance(budget::MOVER_CALL_ATTEMPTS, refused))
         .into()
 }
 
-fn tolerance(instead: answer::Answer) -> Tolerance {
-    Tolerance { attempts_max: FREEZE_ATTEMPTS_MAX, except: NOT_THE_GUEST, instead }
+fn tolerance(attempts_max: u32, instead: answer::Answer) -> Tolerance {
+    Tolerance { attempts_max, except: NOT_THE_GUEST, instead }
 }
 
 // describe_instances_again, check_instances

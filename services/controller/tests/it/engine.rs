@@ -181,6 +181,63 @@ async fn an_answer_that_is_none_to_its_command_fails_the_step() {
 }
 
 #[tokio::test]
+async fn a_disk_that_comes_while_the_cloud_cuts_fails_the_snapshot() {
+    let mut harness = Harness::start().await;
+    let (_, snapshot_id) = harness.start_snapshot().await;
+    let thaws = play_until(&mut harness, "thaw_guest").await;
+    harness.world.disk_count = 3;
+    for thaw in &thaws {
+        harness.succeed(thaw).await;
+    }
+    harness.play(|_| None).await;
+    let snapshot = harness.snapshot(snapshot_id).await;
+    assert_eq!(snapshot.error_code.as_deref(), Some("INSTANCE_CHANGED"));
+    let message = snapshot.error_message.unwrap();
+    assert!(message.contains("instance web-10 changed") && message.contains("disk vdc was attached"), "{message}");
+    assert_eq!(harness.world.things(), Vec::<String>::new());
+    harness.assert_nothing_held().await;
+}
+
+#[tokio::test]
+async fn a_manifest_that_reads_back_otherwise_is_never_committed() {
+    let mut harness = Harness::start().await;
+    let (_, snapshot_id) = harness.start_snapshot().await;
+    let sent = play_until(&mut harness, "verify_manifest").await;
+    let other = rep::ManifestVerified { manifest_digest: vec![7; 32], ..Default::default() };
+    harness.end(&sent[0], Outcome::Succeeded(Answer::ManifestVerified(other))).await;
+    for sent in &sent[1..] {
+        harness.succeed(sent).await;
+    }
+    harness.play(|_| None).await;
+    let snapshot = harness.snapshot(snapshot_id).await;
+    assert_eq!(snapshot.status, SnapshotState::Error);
+    assert_eq!(snapshot.error_code.as_deref(), Some("MANIFEST_MISMATCH"));
+    assert_eq!(harness.world.things(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_saga_that_lost_a_lineage_lease_never_commits() {
+    let mut harness = Harness::start().await;
+    let (saga_id, snapshot_id) = harness.start_snapshot().await;
+    let sent = play_until(&mut harness, "verify_manifest").await;
+    let mut tx = harness.catalog.begin().await.unwrap();
+    let lineage = tx.list_lineages(workload_id()).await.unwrap().remove(0);
+    tx.release_lineage_lease(lineage.id, saga_id).await.unwrap();
+    let other = harness.engine.new_saga_id();
+    tx.acquire_lineage_lease(lineage.id, other).await.unwrap();
+    tx.commit().await.unwrap();
+    for sent in &sent {
+        harness.succeed(sent).await;
+    }
+    harness.play(|_| None).await;
+    let snapshot = harness.snapshot(snapshot_id).await;
+    assert_eq!(snapshot.error_code.as_deref(), Some("LINEAGE_LEASE_LOST"));
+    let mut tx = harness.catalog.read().await.unwrap();
+    let lineages = tx.list_lineages(workload_id()).await.unwrap();
+    assert_eq!(lineages.iter().map(|row| row.holder_saga_id).collect::<Vec<_>>(), [Some(other)]);
+}
+
+#[tokio::test]
 async fn a_lease_goes_to_the_first_host_and_not_to_another() {
     let mut harness = Harness::start().await;
     harness.start_snapshot().await;

@@ -306,7 +306,7 @@ macro_rules! decode {
     };
 }
 
-fn decode(type_name: &str, body: &[u8]) -> Command {
+pub(crate) fn decode(type_name: &str, body: &[u8]) -> Command {
     decode!(type_name, body, DescribeInstance CreateVolumeSnapshot DeleteVolumeSnapshots CreateVolume DeleteVolume
         CreateInstance DeleteInstance CheckRestorePlan WriteRecords RemoveRecords FreezeGuest ThawGuest TransferDisk
         PurgeTransfer VerifyManifest WriteDisk AbortWrite)

@@ -4,4 +4,7 @@
 mod definitions;
 mod engine;
 mod harness;
+mod rest;
+mod orders;
+mod process;
 mod world;

@@ -1,6 +1,6 @@
 //! A cloud, a target and datamovers in memory: what commands make stays until other commands take it away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cloud::{DiskDescription, Flavor, InstanceDescription};
 use controller::sagas::answer::Answer;
@@ -23,6 +23,10 @@ pub(crate) struct World {
     things: BTreeMap<String, Uuid>,
     /// Whether guests let themselves be frozen.
     pub(crate) has_agent: bool,
+    /// Guests that were thawed: a thaw told again tells the same.
+    thawed: BTreeSet<String>,
+    /// How many disks each instance has by now.
+    pub(crate) disk_count: u128,
     drawn: u128,
 }
 
@@ -61,7 +65,7 @@ pub(crate) fn make_instance(id: InstanceId, disk_count: u128) -> InstanceDescrip
 impl World {
     /// With guests that let themselves be frozen.
     pub(crate) fn with_agents() -> Self {
-        Self { has_agent: true, ..Self::default() }
+        Self { has_agent: true, disk_count: 2, ..Self::default() }
     }
 
     /// Everything that lies about.
@@ -73,7 +77,7 @@ impl World {
     pub(crate) fn carry_out(&mut self, command: &Command) -> Answer {
         match command {
             Command::DescribeInstance(it) => {
-                let instance = make_instance(it.instance_id.parse().unwrap(), 2);
+                let instance = make_instance(it.instance_id.parse().unwrap(), self.disk_count);
                 let description = serde_json::to_vec(&instance).unwrap();
                 Answer::InstanceDescribed(rep::InstanceDescribed { description })
             }
@@ -103,8 +107,11 @@ impl World {
                 Answer::GuestFrozen(rep::GuestFrozen { frozen_count: u32::from(self.has_agent) })
             }
             Command::ThawGuest(it) => {
-                let was_frozen = self.things.remove(&format!("frozen {}", it.instance_id)).is_some();
-                Answer::GuestThawed(rep::GuestThawed { thawed_count: u32::from(was_frozen) })
+                if self.things.remove(&format!("frozen {}", it.instance_id)).is_some() {
+                    self.thawed.insert(it.instance_id.clone());
+                }
+                let thawed_count = u32::from(self.thawed.contains(&it.instance_id));
+                Answer::GuestThawed(rep::GuestThawed { thawed_count })
             }
             other => self.move_disk(other),
         }
@@ -207,9 +214,11 @@ impl World {
     }
 
     fn create(&mut self, name: String) -> Answer {
-        self.drawn += 1;
-        let fresh = make_uuid(0x9_0000 + self.drawn);
-        let id = *self.things.entry(name).or_insert(fresh);
+        let drawn = &mut self.drawn;
+        let id = *self.things.entry(name).or_insert_with(|| {
+            *drawn += 1;
+            make_uuid(0x9_0000 + *drawn)
+        });
         Answer::Created(rep::Created { resource_id: id.to_string() })
     }
 

@@ -13,6 +13,9 @@ use proto::rep::v1::job_succeeded::Result as Reply;
 use super::work::{Job, Work};
 use crate::outcome::{Halt, Outcome};
 
+/// With these nothing was touched, and nothing may be thawed.
+const NO_GUEST_OF_OURS: [&str; 2] = ["FOREIGN_INSTANCE", "INSTANCE_NOT_FOUND"];
+
 #[derive(Debug)]
 pub(super) struct FreezeGuest {
     instance_id: InstanceId,
@@ -57,11 +60,19 @@ impl Work for FreezeGuest {
                 ports.thaw_timer.arm(instance, Duration::ZERO).await;
                 Err(self.too_late("did not end in time"))
             }
+            Ok(Err(failure)) if NO_GUEST_OF_OURS.contains(&failure.code.as_str()) => {
+                ports.thaw_timer.disarm(instance).await;
+                ports
+                    .journal
+                    .run(move |journal| journal.note_thaw(instance))
+                    .await
+                    .map_err(|error| Halt::failed(error.failure()))?;
+                Err(Halt::effect_free(failure))
+            }
             Ok(Err(failure)) => {
                 // A freeze may fail half way: the timer thaws what there is to thaw.
                 ports.thaw_timer.arm(instance, Duration::ZERO).await;
-                let effect_free = failure.code == "FOREIGN_INSTANCE";
-                Err(Halt::Failed { failure, effect_free })
+                Err(Halt::failed(failure))
             }
             Ok(Ok(frozen)) if ports.thaw_timer.is_armed(instance).await => {
                 Ok(Reply::GuestFrozen(GuestFrozen { frozen_count: frozen.count }))

@@ -53,7 +53,7 @@ pub async fn run(means: &Means, backup: &Backup, control: &Control) -> Result<Di
         means.keys.lineage_key(backup.lineage_id).map_err(|error| Halt::effect_free(error.failure()))?;
     control.may_write().await?;
     let spec = SessionSpec {
-        target: Fenced::new(target, control.clone()),
+        target: Fenced::around(target, control.clone()),
         lineage_id: backup.lineage_id,
         snapshot_id: backup.snapshot_id,
         parent: backup.parent,

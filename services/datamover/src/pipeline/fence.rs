@@ -18,7 +18,7 @@ pub(super) struct Fenced {
 }
 
 impl Fenced {
-    pub(super) fn new(inner: Arc<dyn BackupTarget>, control: Control) -> Arc<dyn BackupTarget> {
+    pub(super) fn around(inner: Arc<dyn BackupTarget>, control: Control) -> Arc<dyn BackupTarget> {
         Arc::new(Self { inner, control })
     }
 

@@ -59,6 +59,7 @@ pub(super) fn outside(range: Range<u64>, zeroes: &[Extent]) -> Vec<Range<u64>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // one range is what is meant
 mod tests {
     use proptest::prelude::*;
 

@@ -334,7 +334,7 @@ async fn a_put_waits_for_the_lease_and_never_happens_after_a_stop() {
     let lease = Lease::new(clock.clone(), 1);
     let (stopper, control) = Control::new(Some(Arc::clone(&lease)));
     let target = bench.means.targets.open(bench.target_id).await.unwrap();
-    let target = super::fence::Fenced::new(target, control);
+    let target = super::fence::Fenced::around(target, control);
     let (first, second) = ("a/first".parse().unwrap(), "a/second".parse().unwrap());
     let mut put = target.put(&first, bytes::Bytes::from_static(b"x"));
     assert!(futures::poll!(&mut put).is_pending());

@@ -18,7 +18,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+/// Long, because a machine may run many brokers at once; what works takes milliseconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Bench {
     pub(crate) dmapi: Option<Dmapi>,

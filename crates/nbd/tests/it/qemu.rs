@@ -1,0 +1,117 @@
+//! The real server.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use nbd::wire::TransmissionFlags;
+use nbd::{Client, Error, Options, Zeroing};
+use tempfile::TempDir;
+use tokio::net::UnixStream;
+
+use crate::fake_server::within;
+
+const SIZE: u64 = (8 << 20) + 512;
+
+/// A `qemu-nbd` of a raw disk of `SIZE` bytes, and a client of it.
+struct Qemu {
+    dir: TempDir,
+    process: Child,
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn start(arguments: &[&str]) -> (Qemu, Client) {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, socket) = (dir.path().join("disk"), dir.path().join("socket"));
+    std::fs::File::create(&disk).unwrap().set_len(SIZE).unwrap();
+    let process = Command::new("qemu-nbd")
+        .args(["--format=raw", "--discard=unmap", "--export-name=disk"])
+        .args(arguments)
+        .arg("--socket")
+        .args([&socket, &disk])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let qemu = Qemu { dir, process };
+    let stream = connect(&socket).await;
+    let options = Options { export_name: "disk".to_owned(), ..Options::default() };
+    let client = within(Client::connect(stream, options)).await.unwrap();
+    (qemu, client)
+}
+
+async fn connect(socket: &Path) -> UnixStream {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match UnixStream::connect(socket).await {
+            Ok(stream) => return stream,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_is_read_and_lies_in_the_file() {
+    let (qemu, client) = start(&[]).await;
+    assert_eq!(client.export().size, SIZE);
+    let data = Bytes::from((0..3 << 20_u32).map(|index| (index % 251) as u8).collect::<Vec<_>>());
+    within(client.write(SIZE - data.len() as u64, data.clone())).await.unwrap();
+    within(client.flush()).await.unwrap();
+    let start = SIZE - data.len() as u64;
+    assert!(within(client.read(start, data.len() as u64)).await.unwrap() == data);
+    within(client.close()).await.unwrap();
+    let file = std::fs::read(qemu.dir.path().join("disk")).unwrap();
+    assert!(file[usize::try_from(start).unwrap()..] == data[..]);
+}
+
+#[tokio::test]
+async fn zeroes_are_a_hole_or_allocated_as_asked() {
+    let (_qemu, client) = start(&[]).await;
+    within(client.write(0, Bytes::from(vec![7; 4 << 20]))).await.unwrap();
+    within(client.write_zeroes(0, 1 << 20, Zeroing::MayPunch)).await.unwrap();
+    within(client.write_zeroes(1 << 20, 1 << 20, Zeroing::KeepAllocated)).await.unwrap();
+    within(client.trim(2 << 20, 1 << 20)).await.unwrap();
+    let zero = within(client.read(0, 2 << 20)).await.unwrap();
+    assert!(zero.iter().all(|&byte| byte == 0));
+    let rest = within(client.read(3 << 20, 1 << 20)).await.unwrap();
+    assert!(rest.iter().all(|&byte| byte == 7));
+    let extents = within(client.block_status(0, 1 << 20)).await.unwrap();
+    assert!(extents[0].is_hole && extents[0].is_zero, "{extents:?}");
+    let extents = within(client.block_status(3 << 20, 1 << 20)).await.unwrap();
+    assert!(!extents[0].is_hole && !extents[0].is_zero, "{extents:?}");
+}
+
+#[tokio::test]
+async fn a_read_only_export_takes_no_writes() {
+    let (_qemu, client) = start(&["--read-only"]).await;
+    assert!(client.export().flags.contains(TransmissionFlags::READ_ONLY));
+    let refused = client.write(0, Bytes::from_static(&[1; 512])).await;
+    assert!(matches!(refused, Err(Error::NotSupported { command: "write" })), "{refused:?}");
+    assert!(within(client.read(0, SIZE)).await.unwrap().iter().all(|&byte| byte == 0));
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_fails_what_is_in_flight() {
+    let (mut qemu, client) = start(&[]).await;
+    let reader = client.clone();
+    let reading = tokio::spawn(async move {
+        loop {
+            if let Err(error) = reader.read(0, SIZE).await {
+                return error;
+            }
+        }
+    });
+    within(client.read(0, 512)).await.unwrap();
+    qemu.process.kill().unwrap();
+    let error = within(reading).await.unwrap();
+    assert!(matches!(error, Error::Lost { .. }), "{error:?}");
+    let error = within(client.flush()).await.unwrap_err();
+    assert!(matches!(error, Error::Lost { .. }), "{error:?}");
+}
