@@ -83,7 +83,7 @@ impl Writer<'_> {
             "drill_file = {faults:?}\n\n{bus}\n[database]\nurl = \"sqlite:{database}\"\n\n[rest]\nlisten = \"127.0.0.1:0\"\n\
              address_file = {address:?}\n\n[auth]\ntokens_file = {tokens:?}\n\n{cloud}\n[[target]]\nname = \"main\"\npath = {target:?}\n\n\
              [timing]\nlease_ttl_ms = {ttl}\nretry_base_ms = {base}\nretry_cap_ms = {cap}\ntick_ms = {tick}\n\n{grants}",
-            faults = self.places.target_faults(),
+            faults = self.places.faults(),
             bus = self.bus("controller", "holdfast-controller", password)?,
             database = self.places.state().join("catalog.sqlite").display(),
             address = address_file(self.places),
@@ -118,7 +118,7 @@ impl Writer<'_> {
              resend_ms = {resend}\n",
             key = self.key_file(),
             pool = self.spec.pool,
-            faults = self.places.target_faults(),
+            faults = self.places.faults(),
             rate = rate.unwrap_or_default(),
             qemu_nbd = qemu_nbd.unwrap_or_default(),
             bus = self.bus(&format!("datamover-{host}"), &format!("holdfast-mover-{host}"), password)?,

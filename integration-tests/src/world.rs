@@ -79,14 +79,9 @@ impl Places {
     pub fn logs(&self) -> PathBuf {
         self.root.join("log")
     }
-    /// The fault table of the target.
+    /// The fault table of cloud and target.
     #[must_use]
-    pub fn target_faults(&self) -> PathBuf {
-        self.etc().join("target-faults.toml")
-    }
-    /// The fault table of the cloud.
-    #[must_use]
-    pub fn cloud_faults(&self) -> PathBuf {
+    pub fn faults(&self) -> PathBuf {
         self.cloud().join("faults.toml")
     }
 }

@@ -37,7 +37,8 @@ impl Endpoint {
     /// Errors: `Error::Endpoint`.
     pub fn parse(text: &str, project: Option<&ProjectId>) -> Result<Self, Error> {
         let refuse = |reason: &str| Error::Endpoint { endpoint: text.to_owned(), reason: reason.to_owned() };
-        let mut base = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
+        let mut base = Url::parse(text)
+            .map_err(|error| refuse(&format!("{error}; expected http://host:port or https://host:port")))?;
         if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
             return Err(refuse("expected http://host:port or https://host:port"));
         }

@@ -8,28 +8,17 @@ use model::{RestoreId, SnapshotId};
 
 use crate::fixture::Shop;
 
-/// Where an effect is made to fail.
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    Cloud,
-    Target,
-}
-
 /// One way to fail: the effect, and how many calls are let through first.
 #[derive(Debug, Clone, Copy)]
 struct Failing {
-    place: Place,
     effect: &'static str,
     kind: &'static str,
     after: u32,
 }
 
 impl Failing {
-    const fn cloud(effect: &'static str) -> Self {
-        Self { place: Place::Cloud, effect, kind: "permanent", after: 0 }
-    }
-    const fn target(effect: &'static str) -> Self {
-        Self { place: Place::Target, effect, kind: "permanent", after: 0 }
+    const fn of(effect: &'static str) -> Self {
+        Self { effect, kind: "permanent", after: 0 }
     }
     const fn after(self, after: u32) -> Self {
         Self { after, ..self }
@@ -40,10 +29,7 @@ impl Failing {
     }
 
     fn inject(&self, shop: &Shop) -> Result<Drill> {
-        let path = match self.place {
-            Place::Cloud => shop.world.places.cloud_faults(),
-            Place::Target => shop.world.places.target_faults(),
-        };
+        let path = shop.world.places.faults();
         let text = format!(
             "[[fault]]\neffect = \"{}\"\nfail = \"{}\"\nafter = {}\n",
             self.effect, self.kind, self.after
@@ -147,18 +133,18 @@ fn a_snapshot_is_taken_back_whatever_effect_fails_for_good() -> Result<()> {
     let shop = Shop::open(Spec::default())?;
     let failures = [
         // The request itself reads both instances before the saga does.
-        Failing::cloud("describe_instance").after(2),
-        Failing::cloud("describe_instance").after(4),
-        Failing::cloud("locate_instance"),
-        Failing::cloud("freeze"),
-        Failing::cloud("create_volume_snapshot"),
-        Failing::cloud("create_volume_snapshot").after(1),
-        Failing::cloud("create_volume_snapshot").after(1).lost(),
-        Failing::cloud("source_disk"),
-        Failing::target("target_put"),
-        Failing::target("target_put").after(2),
-        Failing::target("target_get"),
-        Failing::target("target_list"),
+        Failing::of("describe_instance").after(2),
+        Failing::of("describe_instance").after(4),
+        Failing::of("locate_instance"),
+        Failing::of("freeze"),
+        Failing::of("create_volume_snapshot"),
+        Failing::of("create_volume_snapshot").after(1),
+        Failing::of("create_volume_snapshot").after(1).lost(),
+        Failing::of("source_disk"),
+        Failing::of("target_put"),
+        Failing::of("target_put").after(2),
+        Failing::of("target_get"),
+        Failing::of("target_list"),
     ];
     for failing in failures {
         check_snapshot_is_taken_back(&shop, failing, true)?;
@@ -166,7 +152,7 @@ fn a_snapshot_is_taken_back_whatever_effect_fails_for_good() -> Result<()> {
     // With a committed snapshot on the target, an incremental one that fails must leave every byte of it alone.
     let full = shop.world.take_snapshot(shop.workload, true)?;
     shop.change_web("after-full", model::ByteCount::mib(1))?;
-    for failing in [Failing::cloud("create_volume_snapshot"), Failing::target("target_put").after(4)] {
+    for failing in [Failing::of("create_volume_snapshot"), Failing::of("target_put").after(4)] {
         check_snapshot_is_taken_back(&shop, failing, false)?;
     }
     let restore = shop.world.start_selective_restore(full.summary.id, &[(shop.web, "w"), (shop.db, "d")])?;
@@ -176,7 +162,7 @@ fn a_snapshot_is_taken_back_whatever_effect_fails_for_good() -> Result<()> {
 #[test]
 fn a_thaw_that_fails_for_good_costs_the_consistency_not_the_snapshot() -> Result<()> {
     let shop = Shop::open(Spec::default())?;
-    let drill = Failing::cloud("thaw").inject(&shop)?;
+    let drill = Failing::of("thaw").inject(&shop)?;
     let snapshot = shop.world.take_snapshot(shop.workload, true)?;
     ensure!(snapshot.summary.consistency.as_deref() == Some("crash"), "{:?}", snapshot.summary.consistency);
     drop(drill);
@@ -188,16 +174,16 @@ fn a_restore_is_taken_back_whatever_effect_fails_for_good() -> Result<()> {
     let shop = Shop::open(Spec::default())?;
     let snapshot = shop.world.take_snapshot(shop.workload, true)?.summary.id;
     let failures = [
-        Failing::cloud("list_instances"),
-        Failing::cloud("create_volume"),
-        Failing::cloud("create_volume").after(2),
-        Failing::cloud("create_volume").after(1).lost(),
-        Failing::cloud("destination_disk"),
-        Failing::cloud("create_instance"),
-        Failing::cloud("create_instance").after(1),
-        Failing::cloud("create_instance").after(1).lost(),
-        Failing::target("target_get"),
-        Failing::target("target_get").after(3),
+        Failing::of("list_instances"),
+        Failing::of("create_volume"),
+        Failing::of("create_volume").after(2),
+        Failing::of("create_volume").after(1).lost(),
+        Failing::of("destination_disk"),
+        Failing::of("create_instance"),
+        Failing::of("create_instance").after(1),
+        Failing::of("create_instance").after(1).lost(),
+        Failing::of("target_get"),
+        Failing::of("target_get").after(3),
     ];
     for failing in failures {
         check_restore_is_taken_back(&shop, snapshot, failing)?;
@@ -215,5 +201,5 @@ fn a_host_without_a_queue_fails_the_snapshot_and_nothing_is_left() -> Result<()>
     let snapshot = shop.world.wait_for_snapshot(id)?;
     ensure!(snapshot.summary.error_code.as_deref() == Some("HOST_NOT_ENROLLED"), "{:?}", snapshot.summary);
     ensure!(snapshot.summary.error_msg.unwrap_or_default().contains("host-b"));
-    before.assert_unchanged(&shop, Failing::cloud("bus"))
+    before.assert_unchanged(&shop, Failing::of("bus"))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use integration_tests::config::Timing;
 use integration_tests::disks::run_tool;
+use integration_tests::ledger::Ledger;
 use integration_tests::process::{Program, binary};
 use integration_tests::world::Spec;
 
@@ -26,6 +27,12 @@ fn assert_refused(output: &Output, exit_code: i32, parts: &[&str]) {
     for part in parts {
         assert!(error.contains(part), "{part:?} is not in: {error}");
     }
+}
+
+fn assert_unchanged(before: &Ledger, after: &Ledger) -> Result<()> {
+    let difference = before.difference(after);
+    ensure!(difference.is_empty(), "left behind: {difference:?}");
+    Ok(())
 }
 
 #[test]
@@ -58,13 +65,10 @@ fn unknown_ids_and_instances_of_another_workload_are_refused_by_name() -> Result
 #[test]
 fn a_snapshot_in_error_is_no_source() -> Result<()> {
     let shop = Shop::open(Spec::default())?;
-    std::fs::write(
-        shop.world.places.cloud_faults(),
-        "[[fault]]\neffect = \"freeze\"\nfail = \"permanent\"\n",
-    )?;
+    std::fs::write(shop.world.places.faults(), "[[fault]]\neffect = \"freeze\"\nfail = \"permanent\"\n")?;
     let id = shop.world.start_snapshot(shop.workload, true)?;
     let snapshot = shop.world.wait_for_snapshot(id)?;
-    std::fs::remove_file(shop.world.places.cloud_faults())?;
+    std::fs::remove_file(shop.world.places.faults())?;
     ensure!(snapshot.summary.status == "error");
     let output = run_cli(&shop, &["restore", "oneclick", &id.to_string()])?;
     assert_refused(&output, 4, &[&id.to_string(), "error"]);
@@ -84,7 +88,7 @@ fn an_unmounted_target_is_not_written_to() -> Result<()> {
     let message = snapshot.summary.error_msg.unwrap_or_default();
     ensure!(message.contains("mounted") && message.contains(&target.display().to_string()), "{message}");
     ensure!(std::fs::read_dir(&target)?.next().is_none(), "something was written into an unmounted target");
-    ensure!(cloud_before.difference(&shop.cloud_ledger()?).is_empty());
+    assert_unchanged(&cloud_before, &shop.cloud_ledger()?)?;
     std::fs::remove_dir(&target)?;
     std::fs::rename(&away, &target)?;
     shop.world.take_snapshot(shop.workload, true)?;
@@ -121,7 +125,7 @@ fn a_full_target_fails_the_snapshot_and_is_left_as_it_was() -> Result<()> {
     let id = shop.world.start_snapshot(shop.workload, true)?;
     let snapshot = shop.world.wait_for_snapshot(id)?;
     ensure!(snapshot.summary.error_code.as_deref() == Some("TARGET_FULL"), "{:?}", snapshot.summary);
-    ensure!(cloud_before.difference(&shop.cloud_ledger()?).is_empty());
+    assert_unchanged(&cloud_before, &shop.cloud_ledger()?)?;
     let left = target_before.difference(&shop.target_ledger()?);
     ensure!(left.is_empty(), "left on the full target: {left:?}");
     Ok(())
@@ -136,8 +140,8 @@ fn a_missing_qemu_nbd_is_named() -> Result<()> {
     let snapshot = shop.world.wait_for_snapshot(id)?;
     ensure!(snapshot.summary.error_code.as_deref() == Some("QEMU_NBD_MISSING"), "{:?}", snapshot.summary);
     ensure!(snapshot.summary.error_msg.unwrap_or_default().contains("/nonexistent/qemu-nbd"));
-    ensure!(cloud_before.difference(&shop.cloud_ledger()?).is_empty());
-    ensure!(target_before.difference(&shop.target_ledger()?).is_empty());
+    assert_unchanged(&cloud_before, &shop.cloud_ledger()?)?;
+    assert_unchanged(&target_before, &shop.target_ledger()?)?;
     Ok(())
 }
 
@@ -203,6 +207,6 @@ fn a_planted_symlink_is_not_followed() -> Result<()> {
     let snapshot = shop.world.wait_for_snapshot(id)?;
     ensure!(snapshot.summary.error_code.as_deref() == Some("TARGET_UNSAFE_NAME"), "{:?}", snapshot.summary);
     ensure!(std::fs::read_dir(&outside)?.next().is_none(), "a link on the target was followed");
-    ensure!(cloud_before.difference(&shop.cloud_ledger()?).is_empty());
+    assert_unchanged(&cloud_before, &shop.cloud_ledger()?)?;
     Ok(())
 }

@@ -100,13 +100,8 @@ impl Progress {
                     Some((message, code)) => format!(": {message} [{code}]"),
                     None => String::new(),
                 };
-                let state = if self.status == "error" { "failed" } else { &self.status };
-                let message = format!(
-                    "{} {} {}{why}",
-                    self.noun,
-                    self.id,
-                    if state == "failed" { "failed" } else { state }
-                );
+                let ended = if self.status == "error" { "failed" } else { &self.status };
+                let message = format!("{} {} {ended}{why}", self.noun, self.id);
                 Some(Err(Error::new(Exit::Failed, message)))
             }
             _ => None,
@@ -214,4 +209,28 @@ fn make_bar(name: &str) -> ProgressBar {
 fn line_of(disk: &DiskProgress) -> String {
     let tenths = (disk.bytes_done * 10).checked_div(disk.bytes_total).unwrap_or(0).min(10);
     format!("  disk {} is {}, {} %", disk.name, disk.status, tenths * 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_can_be_drawn_for_any_disk() {
+        let bar = make_bar("web-1/vda");
+        bar.set_length(u64::MAX);
+        bar.set_position(1);
+        bar.abandon();
+    }
+
+    #[test]
+    fn a_line_changes_with_the_tenth_only() {
+        let line = |bytes_done| {
+            let (name, status) = ("web-1/vda".to_owned(), "running".to_owned());
+            line_of(&DiskProgress { name, status, bytes_total: 100, bytes_done })
+        };
+        assert_eq!(line(10), line(19));
+        assert_ne!(line(19), line(20));
+        assert!(line(100).ends_with("100 %"));
+    }
 }

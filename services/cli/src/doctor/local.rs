@@ -21,26 +21,38 @@ use super::{Check, judge_space};
 /// A broker or database in the same site answers within milliseconds.
 const ANSWER_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
-/// A file with secrets: there, and for its owner only. Codes: `<stem>_UNREADABLE`, `<stem>_EXPOSED`.
-pub(super) fn check_secret_file(name: &str, stem: &str, path: &Path) -> Check {
+/// The codes of a file with secrets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SecretCodes {
+    unreadable: &'static str,
+    exposed: &'static str,
+}
+
+pub(super) const TOKENS_FILE: SecretCodes =
+    SecretCodes { unreadable: "TOKENS_FILE_UNREADABLE", exposed: "TOKENS_FILE_EXPOSED" };
+const PASSWORD_FILE: SecretCodes =
+    SecretCodes { unreadable: "PASSWORD_FILE_UNREADABLE", exposed: "PASSWORD_FILE_EXPOSED" };
+
+/// A file with secrets: there, and for its owner only.
+pub(super) fn check_secret_file(name: &str, codes: SecretCodes, path: &Path) -> Check {
     let shown = path.display();
     if let Err(error) = fs::File::open(path) {
-        return Check::fail(name, &format!("{stem}_UNREADABLE"), format!("{shown}: {error}"));
+        return Check::fail(name, codes.unreadable, format!("{shown}: {error}"));
     }
     match fs::metadata(path).map(|metadata| metadata.mode() & 0o7777) {
         Ok(mode) if mode & 0o077 != 0 => {
             let message = format!("{shown} has mode {mode:o}: run chmod 600 on it");
-            Check::fail(name, &format!("{stem}_EXPOSED"), message)
+            Check::fail(name, codes.exposed, message)
         }
         Ok(_) => Check::ok(name, shown.to_string()),
-        Err(error) => Check::fail(name, &format!("{stem}_UNREADABLE"), format!("{shown}: {error}")),
+        Err(error) => Check::fail(name, codes.unreadable, format!("{shown}: {error}")),
     }
 }
 
 /// The broker answers and takes user and password. Codes: `PASSWORD_FILE_…`, `BUS_CONFIG_INVALID`, `BUS_UNREACHABLE`,
 /// `BUS_REFUSED`.
 pub(super) async fn check_broker(bus: &Bus) -> Vec<Check> {
-    let file = check_secret_file("bus password file", "PASSWORD_FILE", &bus.password_file);
+    let file = check_secret_file("bus password file", PASSWORD_FILE, &bus.password_file);
     let mut checks = vec![file];
     let Ok(text) = fs::read_to_string(&bus.password_file) else { return checks };
     let config = BusConfig {

@@ -71,7 +71,7 @@ pub(super) async fn check_controller(path: &Path) -> Vec<Check> {
         Err(check) => return vec![check],
     };
     let mut checks = vec![Check::ok("controller config", path.display().to_string())];
-    checks.push(local::check_secret_file("tokens file", "TOKENS_FILE", &config.auth.tokens_file));
+    checks.push(local::check_secret_file("tokens file", local::TOKENS_FILE, &config.auth.tokens_file));
     checks.extend(local::check_broker(&config.bus).await);
     checks.push(local::check_database(&config.database.url).await);
     checks.push(local::check_folder("cloud", "CLOUD_FOLDER_UNUSABLE", &config.cloud.path));

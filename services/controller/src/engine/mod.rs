@@ -6,7 +6,7 @@
 //! bring replies, timers and lapsed leases.
 //!
 //! How app code starts a saga, in its own transaction, so that the request and its saga exist together or not at all:
-//! ```ignore
+//! ```text
 //! let saga_id = state.engine.new_saga_id();
 //! // insert the snapshot row (creating, with saga_id), lock the workload with saga_id ...
 //! state.engine.start_snapshot(&mut tx, saga_id, &order).await?;

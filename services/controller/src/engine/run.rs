@@ -190,7 +190,9 @@ impl<'a> Run<'a> {
         let deadline = deadline.and_then(|definition| definition.deadline(at.step));
         let (name, key) = (self.shape.step_name(at.step), self.key(at));
         let deadline_at = self.tx.now().after(deadline.unwrap_or(super::DEADLINE_DEFAULT));
-        self.dispatch().send(Order { branch: key, attempt: at.attempt, step_name: name, remote, deadline_at }).await
+        self.dispatch()
+            .send(Order { branch: key, attempt: at.attempt, step_name: name, remote, deadline_at })
+            .await
     }
 
     async fn schedule_retry(&mut self, at: At) -> Result<(), Error> {

@@ -40,7 +40,7 @@ fn refuse_payload(error: &actix_web::Error) -> Reply {
         || error.as_response_error().status_code() == actix_web::http::StatusCode::PAYLOAD_TOO_LARGE;
     if too_large {
         let message = format!("the body of the request is larger than {BODY_SIZE_MAX} bytes");
-        Reply::new(Fault::TooLarge, "BODY_TOO_LARGE", message)
+        Reply::new(Fault::TooLarge, "REQUEST_TOO_LARGE", message)
     } else {
         Reply::invalid("BODY_INVALID", "the body of the request ended early")
     }

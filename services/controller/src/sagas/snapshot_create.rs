@@ -25,9 +25,11 @@
 //! meanwhile, so the disks are read again once the cut is done, and a difference fails the snapshot: it never goes on with
 //! other bytes. Volume snapshots go only after the pivot: until then they are the one copy of the point in time.
 
+mod disks;
+
 use std::collections::BTreeMap;
 
-use cloud::{DiskDescription, InstanceDescription, Tag};
+use cloud::{InstanceDescription, Tag};
 use model::{
     Consistency, InstanceId, ProjectId, SnapshotId, SnapshotKind, TargetId, Timestamp, VolumeSnapshotId,
     WorkloadId,
@@ -40,11 +42,14 @@ use serde::{Deserialize, Serialize};
 
 use super::budget;
 use super::catalog_op::{
-    CatalogOp, DiskRecord, LineageLease, LineagesAcquired, SnapshotBegun, SnapshotRecord, Transferred,
+    CatalogOp, DiskRecord, LineagesAcquired, SnapshotBegun, SnapshotRecord, Transferred,
 };
-use super::records::{self, RecordPlan};
+use super::records;
 use super::remote::{Remote, Tolerance};
 use super::{Output, Request, answer, job_id};
+use disks::{
+    branch_of, committed_at, disk, instance_subject, lease, per_instance, record_plan, target_subject, text,
+};
 
 /// The datamover thaws by its own timer after this long: guests tolerate it, and databases mostly do.
 const FREEZE_DURATION_MAX_MS: u32 = 20_000;
@@ -434,86 +439,4 @@ fn delete_volume_snapshots_of(ctx: &Ctx, branch: Branch) -> Request {
 
 fn release() -> Step<SnapshotCreate> {
     Step::new("release").action(|ctx: &Ctx, _| CatalogOp::ReleaseSnapshot(ctx.params.clone()).into())
-}
-
-// What the steps above read of the facts.
-
-/// One disk of the snapshot.
-struct Disk<'a> {
-    instance: &'a InstanceDescription,
-    disk: &'a DiskDescription,
-}
-
-impl Disk<'_> {
-    fn subject(&self) -> String {
-        format!("disk {} of instance {}", self.disk.device, self.instance.name)
-    }
-}
-
-impl Facts {
-    /// All disks, instance by instance, in boot order.
-    fn disks(&self) -> impl Iterator<Item = Disk<'_>> {
-        self.instances
-            .values()
-            .flat_map(|instance| instance.disks.iter().map(move |disk| Disk { instance, disk }))
-    }
-
-    fn disk_count(&self) -> Branch {
-        branch_of(self.disks().count())
-    }
-
-    /// An instance is filesystem-consistent only when its thaw really thawed something.
-    fn consistencies(&self) -> Vec<(InstanceId, Consistency)> {
-        let consistency = |branch| match self.thawed_counts.get(branch) {
-            Some(1..) => Consistency::Filesystem,
-            Some(0) | None => Consistency::Crash,
-        };
-        self.instances.iter().map(|(branch, instance)| (instance.id, consistency(branch))).collect()
-    }
-}
-
-fn per_instance(params: &Params) -> Branch {
-    branch_of(params.instance_ids.len())
-}
-
-/// Panics: never for what the app accepted: it bounds instances, and the cloud bounds disks.
-fn branch_of(index: usize) -> Branch {
-    Branch::try_from(index).expect("a workload has fewer than 65536 disks")
-}
-
-fn disk<'a>(ctx: &Ctx<'a>, branch: Branch) -> Disk<'a> {
-    ctx.facts.disks().nth(usize::from(branch)).expect("branches are counted over the same disks")
-}
-
-fn lease(ctx: &Ctx, branch: Branch) -> LineageLease {
-    let lineages = ctx.facts.lineages.as_ref().expect("disks move only once their lineages are leased");
-    lineages.disks[usize::from(branch)].clone()
-}
-
-fn instance_subject(ctx: &Ctx, branch: Branch) -> String {
-    match ctx.facts.instances.get(&branch) {
-        Some(instance) => format!("instance {}", instance.name),
-        None => format!("instance {}", ctx.params.instance_ids[usize::from(branch)]),
-    }
-}
-
-fn target_subject(ctx: &Ctx) -> String {
-    format!("backup target {}", ctx.params.target_id)
-}
-
-fn record_plan<'a>(ctx: &Ctx<'a>) -> RecordPlan<'a> {
-    RecordPlan {
-        params: ctx.params,
-        begun: ctx.facts.begun.as_ref().expect("records are written once the snapshot began"),
-        instances: ctx.facts.instances.values().collect(),
-        lineages: ctx.facts.lineages.as_ref().expect("records are written once the lineages are leased"),
-    }
-}
-
-fn committed_at(ctx: &Ctx) -> Timestamp {
-    ctx.facts.committed_at.expect("final records are written once the pivot told when it was")
-}
-
-fn text(id: Option<&impl ToString>) -> String {
-    id.map(ToString::to_string).unwrap_or_default()
 }

@@ -8,15 +8,16 @@ use catalog::{
     Catalog, OutboxRow, RestoreKind, RestoreRow, SagaRow, SnapshotRow, WorkloadInstanceRow, WorkloadRow,
 };
 use controller::engine::{
-    Accepted, Engine, JobResult, Outcome, RestoreInstance, RestoreOrder, SnapshotOrder, Timing, Verdict, Worker,
+    Accepted, Engine, JobResult, Outcome, RestoreInstance, RestoreOrder, SnapshotOrder, Timing, Verdict,
+    Worker,
 };
 use controller::sagas::remote::Command;
 use model::{
     ByteCount, Failure, HostName, InstanceId, JobId, RestoreId, RestoreState, SagaId, SnapshotId,
     SnapshotKind, SnapshotState, TargetId, Timestamp, WorkloadId, WorkloadState,
 };
-use proto::cmd::v1 as cmd;
 use prost::{Message as _, Name as _};
+use proto::cmd::v1 as cmd;
 use runtime::{Clock, Entropy, ManualClock};
 
 use crate::world::{World, make_instance, make_uuid};
@@ -222,8 +223,7 @@ impl Harness {
             return if job.is_some() { Verdict::Taken } else { Verdict::Stale };
         }
         let needs_lease = sent.command.needs_lease();
-        let accepted =
-            Accepted { host: host(name), job_id: sent.job_id, attempt: sent.attempt, needs_lease };
+        let accepted = Accepted { host: host(name), job_id: sent.job_id, attempt: sent.attempt, needs_lease };
         self.engine.job_accepted(&accepted).await.unwrap()
     }
 
@@ -295,6 +295,21 @@ impl Sent {
     pub(crate) fn verb(&self) -> &str {
         bus_config::key::verb_of(&self.row.routing_key)
     }
+}
+
+/// Plays until commands of `verb` are on their way; gives them, unanswered.
+pub(crate) async fn play_until(harness: &mut Harness, verb: &str) -> Vec<Sent> {
+    for _ in 0..100 {
+        let sent = harness.sent().await;
+        assert!(!sent.is_empty(), "no {verb} came");
+        if sent[0].verb() == verb {
+            return sent;
+        }
+        for sent in &sent {
+            harness.succeed(sent).await;
+        }
+    }
+    panic!("no {verb} came");
 }
 
 macro_rules! decode {

@@ -1,10 +1,13 @@
-//! The controller's sagas and engine, without a broker: the definitions played in memory, and the engine over a real
-//! database with scripted workers.
+//! The controller: its definitions played in memory, its engine over a real database with scripted workers, its REST API,
+//! and its process between a real broker and a cloud in a folder.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
 mod definitions;
 mod engine;
 mod harness;
-mod rest;
 mod orders;
 mod process;
+mod replies;
+mod rest;
 mod world;

@@ -336,3 +336,63 @@ async fn a_wrong_password_ends_with_69_and_a_dead_actor_with_70() {
     assert_eq!(controller.wait_for_exit().await, Some(69), "{}", site.log());
     assert!(!site.log().contains("wrong\""), "the password is not shown");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_is_added_twice_with_the_same_password_and_a_config_that_works() {
+    let site = Site::build().await;
+    let (admin, password) = site.broker.admin_login();
+    std::fs::write(site.path("admin"), password.expose_secret()).unwrap();
+    let add = || {
+        let output = Process::new(env!("CARGO_BIN_EXE_holdfast-controller"))
+            .args(["host", "add", "node-1.rack2", "--pool", "fast"])
+            .args(["--management-url", &site.broker.management_url(), "--admin-user", admin])
+            .arg("--admin-password-file")
+            .arg(site.path("admin"))
+            .arg("--password-file")
+            .arg(site.path("mover"))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let printed = add();
+    assert!(printed.contains("user = \"holdfast-mover-node-1.rack2\""), "{printed}");
+    let first = std::fs::read_to_string(site.path("mover")).unwrap();
+    assert!(!printed.contains(first.trim()), "the password is not printed");
+    assert_eq!(add(), printed);
+    assert_eq!(std::fs::read_to_string(site.path("mover")).unwrap(), first);
+    let session = Session::start(BusConfig {
+        brokers: vec![site.broker.amqp_url()],
+        vhost: bus_config::VHOST.to_owned(),
+        user: "holdfast-mover-node-1.rack2".to_owned(),
+        password: SecretString::from(first.trim().to_owned()),
+        connection_name: "test".to_owned(),
+    })
+    .unwrap();
+    session.wait_ready(DEADLINE).await.unwrap();
+    session.close().await;
+}
+
+#[test]
+fn bad_arguments_and_configs_end_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("controller.toml");
+    std::fs::write(&config, "[bus]\nbrokers = []\n").unwrap();
+    let run = |arguments: &[&str]| {
+        let mut process = Process::new(env!("CARGO_BIN_EXE_holdfast-controller"));
+        process.args(arguments).output().unwrap()
+    };
+    let path = config.to_str().unwrap();
+    for arguments in
+        [&[][..], &["--nonsense"], &["--config", path], &["run", "--config", path, "--check-config"]]
+    {
+        assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    assert_eq!(run(&["db", "sync", "--config", path]).status.code(), Some(2));
+    let help = run(&["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    assert!(
+        String::from_utf8_lossy(&help.stdout).contains("tokens_file"),
+        "the help shows an example config"
+    );
+}

@@ -131,7 +131,9 @@ impl World {
                     manifest_digest: digest(&it.lineage_id),
                 })
             }
-            Command::PurgeTransfer(it) => self.remove(&format!("transfer {} {}", it.lineage_id, it.snapshot_id)),
+            Command::PurgeTransfer(it) => {
+                self.remove(&format!("transfer {} {}", it.lineage_id, it.snapshot_id))
+            }
             Command::VerifyManifest(it) => Answer::ManifestVerified(rep::ManifestVerified {
                 pack_count: 1,
                 chunk_count: 8,

@@ -287,7 +287,7 @@ impl Drop for Mover {
             let _ = child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("{}", self.log());
+            println!("{}", self.log());
         }
     }
 }

@@ -1,6 +1,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use secrecy::ExposeSecret as _;
+
 use super::*;
 
 fn make_file(dir: &tempfile::TempDir, name: &str, text: &str, mode: u32) -> PathBuf {
@@ -18,11 +20,11 @@ fn check_code(check: &Check, code: &str) {
 #[test]
 fn a_secret_that_is_missing_or_exposed_is_told_apart() {
     let dir = tempfile::tempdir().unwrap();
-    check_code(&check_secret_file("tokens file", "TOKENS_FILE", &make_file(&dir, "good", "x", 0o600)), "");
+    check_code(&check_secret_file("tokens file", TOKENS_FILE, &make_file(&dir, "good", "x", 0o600)), "");
     let exposed = make_file(&dir, "exposed", "x", 0o644);
-    check_code(&check_secret_file("tokens file", "TOKENS_FILE", &exposed), "TOKENS_FILE_EXPOSED");
+    check_code(&check_secret_file("tokens file", TOKENS_FILE, &exposed), "TOKENS_FILE_EXPOSED");
     let missing = dir.path().join("missing");
-    check_code(&check_secret_file("tokens file", "TOKENS_FILE", &missing), "TOKENS_FILE_UNREADABLE");
+    check_code(&check_secret_file("tokens file", TOKENS_FILE, &missing), "TOKENS_FILE_UNREADABLE");
 }
 
 #[tokio::test]
@@ -97,4 +99,22 @@ async fn a_target_that_was_never_initialised_is_found() {
     PosixTarget::init(dir.path(), &runtime::Entropy).unwrap();
     let check = check_target(dir.path()).await;
     assert!(matches!(check.code.as_str(), "" | "TARGET_NEARLY_FULL"), "{check:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_with_another_password_is_told_apart_from_one_that_is_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = sandbox::Broker::shared().await.unwrap();
+    let role = bus_config::Role::Dmapi;
+    let password = broker.create_user(&role).await.unwrap();
+    let good = make_file(&dir, "good", password.expose_secret(), 0o600);
+    let mut bus = Bus {
+        brokers: vec![broker.amqp_url()],
+        vhost: "holdfast".to_owned(),
+        user: role.user(),
+        password_file: good,
+    };
+    check_code(&check_broker(&bus).await[1], "");
+    bus.password_file = make_file(&dir, "wrong", "not-the-password", 0o600);
+    check_code(&check_broker(&bus).await[1], "BUS_REFUSED");
 }

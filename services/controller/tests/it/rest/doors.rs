@@ -75,7 +75,7 @@ async fn a_bad_body_names_the_place_and_a_large_one_is_cut_off() {
     let (status, kind, detail) =
         refusal(send(&service, Method::POST, "/v1/acme/workloads", Some(MEMBER), &large).await).await;
     assert_eq!((status.as_u16(), kind.as_str()), (413, "overLimit"));
-    assert_eq!(detail.error_code, "BODY_TOO_LARGE");
+    assert_eq!(detail.error_code, "REQUEST_TOO_LARGE");
 }
 
 #[tokio::test(flavor = "multi_thread")]

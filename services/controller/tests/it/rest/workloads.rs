@@ -52,9 +52,10 @@ async fn a_workload_that_makes_no_sense_is_refused() {
     let no_id = make_new(&["web-1".to_owned()]);
     check_refused(client.create_workload(no_id).await, 400, "ID_INVALID", "web-1");
     let unknown = runtime::Entropy.uuid().to_string();
-    let outcome = client.create_workload(make_new(&[unknown.clone()])).await;
+    let outcome = client.create_workload(make_new(std::slice::from_ref(&unknown))).await;
     check_refused(outcome, 400, "INSTANCE_NOT_FOUND", &unknown);
-    let elsewhere = NewWorkload { backup_target: Some("moon".to_owned()), ..make_new(&[id.clone()]) };
+    let elsewhere =
+        NewWorkload { backup_target: Some("moon".to_owned()), ..make_new(std::slice::from_ref(&id)) };
     check_refused(client.create_workload(elsewhere).await, 400, "TARGET_NOT_FOUND", "there are: main");
     let long = NewWorkload { name: Some("x".repeat(300)), ..make_new(&[id]) };
     check_refused(client.create_workload(long).await, 400, "NAME_INVALID", "255");
