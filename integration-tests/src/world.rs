@@ -133,12 +133,13 @@ impl World {
         Ok(world)
     }
 
-    /// Waits until every queue has its consumer.
+    /// Waits until every queue of ours has its consumer; dead letters and subscribers' queues may have none.
     pub fn wait_until_ready(&self) -> Result<()> {
         let waited = wait::until(START_DEADLINE, "every queue has a consumer", || {
             let queues = self.block_on(self.broker.queues())?;
-            let idle =
-                queues.iter().filter(|queue| !queue.name.contains(".dead.") && queue.consumers == 0).count();
+            let ours =
+                queues.iter().filter(|queue| !queue.name.contains(".dead.") && !queue.name.contains(".sub."));
+            let idle = ours.filter(|queue| queue.consumers == 0).count();
             Ok((idle == 0 && !queues.is_empty()).then_some(()))
         });
         waited.with_context(|| self.logs())

@@ -52,7 +52,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The stable code; rows in docs/errors.d/backup-target.md.
+    /// The stable code; rows in docs/errors.md.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -85,6 +85,19 @@ impl Error {
             Self::Lost { .. } => ErrorClass::Bug,
             Self::Drill { class, .. } => *class,
             _ => ErrorClass::Permanent,
+        }
+    }
+
+    /// Whether the operation was refused before it touched anything, so that there is nothing to take back.
+    #[must_use]
+    pub const fn proves_no_effect(&self) -> bool {
+        match self {
+            Self::NotInitialized { .. }
+            | Self::Gone { .. }
+            | Self::ReadOnly { .. }
+            | Self::UnsafeName { .. } => true,
+            Self::Drill { class, .. } => matches!(class, ErrorClass::Transient | ErrorClass::Permanent),
+            _ => false,
         }
     }
 

@@ -65,7 +65,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The stable code; rows in docs/errors.d/chunk-store.md and docs/errors.d/backup-target.md.
+    /// The stable code; rows in docs/errors.md.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {

@@ -30,7 +30,7 @@ pub struct Fault {
     /// For example `create_volume`; the effects of a port are listed in its documentation.
     pub effect: String,
     pub fail: FaultKind,
-    /// How often in the life of this process; absent: always.
+    /// How often in the life of this process and this table; absent: always.
     #[serde(default)]
     pub times: Option<u32>,
     /// How many calls are let through before the first fault.
@@ -77,7 +77,14 @@ struct Table {
 #[derive(Debug)]
 pub struct FaultTable {
     path: Option<PathBuf>,
-    calls: Mutex<BTreeMap<String, u32>>,
+    calls: Mutex<Calls>,
+}
+
+/// Calls by effect, under the table whose text this is: another table counts anew.
+#[derive(Debug, Default)]
+struct Calls {
+    text: String,
+    counts: BTreeMap<String, u32>,
 }
 
 impl FaultTable {
@@ -109,7 +116,10 @@ impl FaultTable {
             return Ok(None);
         };
         let mut calls = self.calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let count = calls.entry(effect.to_owned()).or_default();
+        if calls.text != text {
+            *calls = Calls { text, counts: BTreeMap::new() };
+        }
+        let count = calls.counts.entry(effect.to_owned()).or_default();
         *count += 1;
         let nth = count.saturating_sub(fault.after);
         let within = nth >= 1 && fault.times.is_none_or(|times| nth <= times);
@@ -163,6 +173,17 @@ mod tests {
         }
         assert_eq!(strikes, [false, true, true, false, false]);
         assert_eq!(table.draw("delete_volume").unwrap(), None);
+    }
+
+    #[test]
+    fn another_table_counts_anew() {
+        let (dir, table) = make_table("[[fault]]\neffect = \"freeze\"\nfail = \"permanent\"\ntimes = 1\n");
+        assert!(table.draw("freeze").unwrap().is_some());
+        assert!(table.draw("freeze").unwrap().is_none());
+        let other = "[[fault]]\neffect = \"freeze\"\nfail = \"permanent\"\nafter = 1\n";
+        std::fs::write(dir.path().join("faults.toml"), other).unwrap();
+        assert!(table.draw("freeze").unwrap().is_none());
+        assert!(table.draw("freeze").unwrap().is_some());
     }
 
     #[test]

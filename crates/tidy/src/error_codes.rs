@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::source::Source;
 use crate::tree::{Finding, Tree, is_test};
 
-/// Codes given to `Failure::…` or by a function `code` that no row of docs/errors.md (or docs/errors.d) explains.
+/// Codes given to `Failure::…` or by a function `code` that no row of docs/errors.md explains.
 #[must_use]
 pub fn undocumented_codes(tree: &Tree) -> Vec<Finding> {
     let rows = rows(tree);
@@ -19,7 +19,7 @@ pub fn undocumented_codes(tree: &Tree) -> Vec<Finding> {
                     || before.rsplit_once("Failure::new(").is_some_and(|(_, rest)| is_first_argument(rest));
             let in_code = source.function_of(literal) == "code";
             if (in_failure || in_code) && !rows.contains_key(&literal.text) {
-                let what = format!("{} has no row in docs/errors.md or docs/errors.d", literal.text);
+                let what = format!("{} has no row in docs/errors.md", literal.text);
                 findings.push(Finding::new(path, literal.line, what));
             }
         }
@@ -54,9 +54,7 @@ fn is_code(text: &str) -> bool {
 
 /// The code of each row, and where it stands.
 fn rows(tree: &Tree) -> BTreeMap<String, String> {
-    let documents = tree
-        .ending(".md")
-        .filter(|(path, _)| *path == "docs/errors.md" || path.starts_with("docs/errors.d/"));
+    let documents = tree.ending(".md").filter(|(path, _)| *path == "docs/errors.md");
     let lines = documents.flat_map(|(path, text)| text.lines().map(move |line| (path, line)));
     let codes = lines.filter_map(|(path, line)| {
         let cell = line.trim().strip_prefix('|')?.split('|').next()?.trim().trim_matches('`').to_owned();

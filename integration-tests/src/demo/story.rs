@@ -66,6 +66,13 @@ struct Reference {
     copies: Vec<PathBuf>,
 }
 
+/// A point in time: the snapshot, and the number of its reference copies.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    snapshot: SnapshotId,
+    copy: usize,
+}
+
 #[derive(Debug)]
 struct Story {
     world: World,
@@ -143,10 +150,20 @@ impl Story {
         account.chapter("Disaster: web-1 is destroyed with its disk");
         self.destroy(self.web)?;
         let web = [(self.web, "web-1")];
-        self.restore(account, "Restore of web-1 from the incremental snapshot", &incremental, &web, 1)?;
+        self.restore(
+            account,
+            "Restore of web-1 from the incremental snapshot",
+            Point { snapshot: incremental, copy: 1 },
+            &web,
+        )?;
         let both: Vec<_> =
             instances.iter().zip(["web-1-before", "db-1-before"]).map(|(id, name)| (*id, name)).collect();
-        self.restore(account, "Restore of both from the full snapshot, beside", &full, &both, 0)?;
+        self.restore(
+            account,
+            "Restore of both from the full snapshot, beside",
+            Point { snapshot: full, copy: 0 },
+            &both,
+        )?;
         self.tell_queues(account)
     }
 
@@ -228,20 +245,19 @@ impl Story {
         &mut self,
         account: &mut Account,
         title: &str,
-        snapshot: &SnapshotId,
+        point: Point,
         chosen: &[(InstanceId, &str)],
-        point: usize,
     ) -> Result<()> {
         account.chapter(title);
         let start = Instant::now();
-        let id = self.world.start_selective_restore(*snapshot, chosen)?;
+        let id = self.world.start_selective_restore(point.snapshot, chosen)?;
         let restore = self.wait_for_restore(id)?;
         for disk in &restore.disks {
             let reference = self.reference_of(disk.instance_id, disk.id.as_str())?;
             let volume = disk.volume_id.context("a restored disk has a volume")?;
             let restored = crate::scenario::volume_file(&self.world.places.cloud(), volume)?;
             let equal = disks::are_equal(
-                (&reference.copies[point], reference.format),
+                (&reference.copies[point.copy], reference.format),
                 (&restored.file, restored.format),
             )?;
             ensure!(equal, "disk {} of {} differs from its reference", disk.id, disk.instance_id);

@@ -3,17 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bus_config::Role;
 use integration_tests::disks;
 use integration_tests::ledger::Ledger;
 use integration_tests::scenario::{CloudDisk, CloudInstance, Placed, build_cloud, volume_file};
+use integration_tests::wait;
 use integration_tests::world::{Spec, World};
 use model::{ByteCount, InstanceId, SnapshotId, WorkloadId};
 use rest_api::Restore;
 use secrecy::{ExposeSecret as _, SecretString};
 
+/// The example gives up after 30 s.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(45);
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/submit_snapshot.py");
 
 /// A world with the shop in it and a workload that protects all of it.
@@ -25,6 +29,7 @@ pub(crate) struct Shop {
     pub(crate) placed: Vec<Placed>,
     references: BTreeMap<(InstanceId, String), Vec<PathBuf>>,
     publishers: Vec<Child>,
+    intake_password: Option<SecretString>,
     dir: tempfile::TempDir,
 }
 
@@ -86,6 +91,7 @@ impl Shop {
             placed,
             references: BTreeMap::new(),
             publishers: Vec::new(),
+            intake_password: None,
             dir,
         };
         shop.remember_disks()?;
@@ -170,8 +176,12 @@ impl Shop {
     /// Another program's job for a full snapshot, with `key`. Does not wait for the answer.
     pub(crate) fn submit_over_the_bus(&mut self, key: &str) -> Result<()> {
         let role = Role::Intake("drill".to_owned());
-        let password = self.world.block_on(self.world.broker.create_user(&role))?;
-        let child = self.python_publisher(&role, &password, key, &self.workload.to_string()).spawn()?;
+        if self.intake_password.is_none() {
+            // Once: a new password would throw out a publisher that still waits for its answer.
+            self.intake_password = Some(self.world.block_on(self.world.broker.create_user(&role))?);
+        }
+        let password = self.intake_password.as_ref().context("just made")?;
+        let child = self.python_publisher(&role, password, key, &self.workload.to_string()).spawn()?;
         self.publishers.push(child);
         Ok(())
     }
@@ -202,8 +212,11 @@ impl Shop {
         command
     }
 
-    /// Waits until no snapshot and no restore is under way.
-    pub(crate) fn settle(&self) -> Result<()> {
+    /// Waits until every publisher has its answer, and no snapshot and no restore is under way.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        for mut publisher in std::mem::take(&mut self.publishers) {
+            wait::until(ANSWER_DEADLINE, "a publisher has its answer", || Ok(publisher.try_wait()?))?;
+        }
         for restore in self.world.block_on(self.world.client.list_restores(None))? {
             self.world.wait_for_restore(restore.id)?;
         }
@@ -213,9 +226,9 @@ impl Shop {
         Ok(())
     }
 
-    /// Everything in the cloud but its diary and its fault table.
+    /// Everything in the cloud but its diary, its lock and its fault table.
     pub(crate) fn cloud_ledger(&self) -> Result<Ledger> {
-        Ledger::of(&self.world.places.cloud(), &["effects.log", "faults.toml"])
+        Ledger::of(&self.world.places.cloud(), &["effects.log", ".lock", "faults.toml"])
     }
 
     /// Everything on the target.

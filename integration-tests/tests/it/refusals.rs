@@ -65,7 +65,10 @@ fn unknown_ids_and_instances_of_another_workload_are_refused_by_name() -> Result
 #[test]
 fn a_snapshot_in_error_is_no_source() -> Result<()> {
     let shop = Shop::open(Spec::default())?;
-    std::fs::write(shop.world.places.faults(), "[[fault]]\neffect = \"freeze\"\nfail = \"permanent\"\n")?;
+    std::fs::write(
+        shop.world.places.faults(),
+        "[[fault]]\neffect = \"create_volume_snapshot\"\nfail = \"permanent\"\n",
+    )?;
     let id = shop.world.start_snapshot(shop.workload, true)?;
     let snapshot = shop.world.wait_for_snapshot(id)?;
     std::fs::remove_file(shop.world.places.faults())?;

@@ -40,7 +40,9 @@ fn breaking_changes(old: &FileDescriptorSet, new: &FileDescriptorSet) -> Vec<Str
         for (number, old_field) in old_fields {
             match new_fields.get(&message).and_then(|fields| fields.get(&number)) {
                 Some(new_field) if *new_field == old_field => {}
-                Some(new_field) => changes.push(format!("{message} field {number}: {old_field:?} became {new_field:?}")),
+                Some(new_field) => {
+                    changes.push(format!("{message} field {number}: {old_field:?} became {new_field:?}"))
+                }
                 None => changes.push(format!("{message} field {number} ({}) is gone", old_field.0)),
             }
         }
@@ -53,7 +55,8 @@ fn the_committed_descriptor_is_the_one_this_build_speaks() {
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(GOLDEN, proto::DESCRIPTOR).unwrap();
     }
-    let golden = std::fs::read(Path::new(GOLDEN)).expect("proto/holdfast.binpb is committed; UPDATE=1 writes it");
+    let golden =
+        std::fs::read(Path::new(GOLDEN)).expect("proto/holdfast.binpb is committed; UPDATE=1 writes it");
     let old = FileDescriptorSet::decode(golden.as_slice()).unwrap();
     let new = FileDescriptorSet::decode(proto::DESCRIPTOR).unwrap();
     let changes = breaking_changes(&old, &new);
@@ -65,7 +68,8 @@ fn the_committed_descriptor_is_the_one_this_build_speaks() {
 fn a_renumbered_field_is_a_breaking_change() {
     let old = FileDescriptorSet::decode(proto::DESCRIPTOR).unwrap();
     let mut new = old.clone();
-    let message = new.file.iter_mut().flat_map(|file| &mut file.message_type).find(|m| m.name() == "FreezeGuest");
+    let message =
+        new.file.iter_mut().flat_map(|file| &mut file.message_type).find(|m| m.name() == "FreezeGuest");
     message.unwrap().field[2].number = Some(9);
     assert_eq!(breaking_changes(&old, &new).len(), 1);
 }

@@ -21,9 +21,11 @@ fn a_header_survives_the_wire() {
 fn a_refusal_names_the_field() {
     let error = convert::header(None).unwrap_err().to_string();
     assert!(error.contains("header"), "{error}");
-    let error = convert::header(Some(&wire::JobHeader { attempt: 0, ..make_header() })).unwrap_err().to_string();
+    let error =
+        convert::header(Some(&wire::JobHeader { attempt: 0, ..make_header() })).unwrap_err().to_string();
     assert!(error.contains("attempt"), "{error}");
-    let error = convert::header(Some(&wire::JobHeader { job_id: "../x".into(), ..make_header() })).unwrap_err();
+    let error =
+        convert::header(Some(&wire::JobHeader { job_id: "../x".into(), ..make_header() })).unwrap_err();
     assert!(error.to_string().contains("header.job_id"), "{error}");
 }
 

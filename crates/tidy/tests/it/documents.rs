@@ -45,14 +45,14 @@ fn a_code_without_a_row_and_a_row_without_a_code_are_found() {
     let tree = Tree::of(&[
         ("a/src/lib.rs", source),
         ("a/tests/it/main.rs", "//! It.\nfn a() { Failure::permanent(\"IN_A_TEST\", \"m\") }"),
-        ("docs/errors.d/a.md", "| HAS_ROW | transient | a | b |\n| GONE_CODE | permanent | a | b |\n"),
+        ("docs/errors.md", "| HAS_ROW | transient | a | b |\n| GONE_CODE | permanent | a | b |\n"),
         ("docs/other.md", "| NO_ROW | permanent | in another document | b |\n"),
     ]);
     assert_finds(
         &undocumented_codes(&tree),
         &["a/src/lib.rs:3: NO_ROW", "a/src/lib.rs:8: ALSO_NONE", "a/src/lib.rs:14: FROM_CODE"],
     );
-    assert_finds(&rows_without_code(&tree), &["docs/errors.d/a.md: GONE_CODE"]);
+    assert_finds(&rows_without_code(&tree), &["docs/errors.md: GONE_CODE"]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use service_kit::telemetry::Chain;
 use service_kit::{Drain, Service, drill};
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore};
 
-use crate::cloud_jobs::{CloudCommand, CloudJobs};
+use crate::cloud_jobs::{CloudCommand, CloudJobs, JobError};
 use crate::engine::Engine;
 
 /// Clouds limit the rate of calls; their calls mostly wait.
@@ -51,6 +51,23 @@ type BranchId = (SagaId, u16, u16);
 /// The right to run one job.
 #[derive(Debug)]
 pub struct Slot(#[allow(dead_code)] OwnedSemaphorePermit); // held, not read
+
+/// Whether an earlier process may have run the same attempt.
+#[derive(Debug, Clone, Copy)]
+enum Run {
+    First,
+    Again,
+}
+
+impl Run {
+    /// A run vouches for itself only, not for the one before it.
+    fn vouch(self, outcome: Result<Answer, JobError>) -> Result<Answer, JobError> {
+        outcome.map_err(|error| JobError {
+            effect_free: error.effect_free && matches!(self, Self::First),
+            ..error
+        })
+    }
+}
 
 impl CloudWorker {
     /// Makes the worker; in a drain the jobs that run are awaited.
@@ -89,7 +106,7 @@ impl CloudWorker {
                     return;
                 }
                 let slot = worker.slot().await;
-                worker.run(job, slot);
+                worker.start(job, slot, Run::Again);
             }
         });
         Ok(())
@@ -105,23 +122,27 @@ impl CloudWorker {
 
     /// Runs an accepted job and replies.
     pub fn run(&self, job: JobRow, slot: Slot) {
+        self.start(job, slot, Run::First);
+    }
+
+    fn start(&self, job: JobRow, slot: Slot, run: Run) {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
-            shared.run(&job).await;
+            shared.run(&job, run).await;
             drop(slot);
         });
     }
 }
 
 impl Shared {
-    async fn run(&self, job: &JobRow) {
+    async fn run(&self, job: &JobRow, run: Run) {
         let id = (job.saga_id, job.step, job.branch);
         let guard = self.branch(id).lock_owned().await;
         match self.engine.is_current(job.id, job.attempt).await {
             Ok(true) => {
                 let outcome = self.attempt(job).await;
                 drop(guard); // a compensation need not wait for the reply
-                self.reply(job, outcome).await;
+                self.reply(job, run.vouch(outcome)).await;
             }
             Ok(false) => tracing::debug!(job_id = %job.id, attempt = job.attempt, "a cloud job was given up"),
             // It stays accepted: its deadline makes another attempt.
@@ -133,7 +154,7 @@ impl Shared {
     }
 
     /// Does the job in a task of its own, so that its panic is an answer.
-    async fn attempt(&self, job: &JobRow) -> Result<Answer, Failure> {
+    async fn attempt(&self, job: &JobRow) -> Result<Answer, JobError> {
         let command = CloudCommand::decode(&job.command_type, &job.command_body)
             .map_err(|error| Failure::new(ErrorClass::Bug, "COMMAND_INVALID", error.to_string()))?;
         let jobs = self.jobs.clone();
@@ -143,11 +164,12 @@ impl Shared {
         });
         task.await.unwrap_or_else(|error| {
             tracing::error!(job_id = %job.id, command = job.command_type, "a cloud job panicked");
-            Err(Failure::new(ErrorClass::Bug, "CLOUD_JOB_PANICKED", format!("{}: {error}", job.command_type)))
+            Err(Failure::new(ErrorClass::Bug, "CLOUD_JOB_PANICKED", format!("{}: {error}", job.command_type))
+                .into())
         })
     }
 
-    async fn reply(&self, job: &JobRow, outcome: Result<Answer, Failure>) {
+    async fn reply(&self, job: &JobRow, outcome: Result<Answer, JobError>) {
         let (kind, type_name, body) = encode(job, outcome);
         let envelope = Envelope::new(MessageId::from_uuid(Entropy.uuid()), &type_name, body)
             .correlated(job.saga_id)
@@ -176,7 +198,7 @@ impl Shared {
     }
 }
 
-fn encode(job: &JobRow, outcome: Result<Answer, Failure>) -> (&'static str, String, Vec<u8>) {
+fn encode(job: &JobRow, outcome: Result<Answer, JobError>) -> (&'static str, String, Vec<u8>) {
     let header = Some(JobHeader {
         job_id: job.id.to_string(),
         saga_id: job.saga_id.to_string(),
@@ -190,9 +212,9 @@ fn encode(job: &JobRow, outcome: Result<Answer, Failure>) -> (&'static str, Stri
             let message = rep::JobSucceeded { header, host, result: Some(answer) };
             ("job_succeeded", rep::JobSucceeded::full_name(), message.encode_to_vec())
         }
-        Err(failure) => {
+        Err(JobError { failure, effect_free }) => {
             let error = Some((&failure).into());
-            let message = rep::JobFailed { header, host, error, effect_free: false };
+            let message = rep::JobFailed { header, host, error, effect_free };
             ("job_failed", rep::JobFailed::full_name(), message.encode_to_vec())
         }
     }

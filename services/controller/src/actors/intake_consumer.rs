@@ -196,11 +196,14 @@ impl Intake {
         self.answer(envelope, &message).await;
     }
 
-    /// Answers to the service's own queue and no other: with our rights a reply could reach any queue.
+    /// Answers to the service's own queue, or over the broker's direct reply-to, and to no other: with our rights a reply could
+    /// reach any queue.
     async fn answer<M: Message + Name>(&self, envelope: &Envelope, message: &M) {
         let Some(reply_to) = &envelope.reply_to else { return };
         let service = envelope.user_id.as_deref().and_then(|user| user.strip_prefix(user::INTAKE_PREFIX));
-        if service.map(queue::subscriber).as_ref() != Some(reply_to) {
+        // The broker itself puts an unguessable name there that leads to the sender's own channel.
+        let is_direct = reply_to.starts_with("amq.rabbitmq.reply-to.");
+        if !is_direct && service.map(queue::subscriber).as_ref() != Some(reply_to) {
             tracing::info!(
                 user = envelope.user_id,
                 "an answer was asked for at a queue that is not the sender's own"

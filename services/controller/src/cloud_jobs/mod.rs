@@ -79,6 +79,20 @@ impl CloudCommand {
     }
 }
 
+/// A cloud job that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobError {
+    pub failure: Failure,
+    /// Proved: this run left nothing to take back.
+    pub effect_free: bool,
+}
+
+impl From<Failure> for JobError {
+    fn from(failure: Failure) -> Self {
+        Self { failure, effect_free: false }
+    }
+}
+
 impl CloudJobs {
     /// The cloud, and the targets of the configuration.
     #[must_use]
@@ -90,32 +104,33 @@ impl CloudJobs {
     /// Does one job.
     ///
     /// Errors: what the cloud or the target says; `COMMAND_INVALID` for ids that make no sense. Cancel safe: no.
-    pub async fn run(&self, command: &CloudCommand) -> Result<Answer, Failure> {
-        match command {
-            CloudCommand::DescribeInstance(command) => self.describe_instance(command).await,
-            CloudCommand::CreateVolumeSnapshot(command) => self.create_volume_snapshot(command).await,
+    pub async fn run(&self, command: &CloudCommand) -> Result<Answer, JobError> {
+        let answer = match command {
+            CloudCommand::DescribeInstance(command) => self.describe_instance(command).await?,
+            CloudCommand::CreateVolumeSnapshot(command) => self.create_volume_snapshot(command).await?,
             CloudCommand::DeleteVolumeSnapshots(command) => {
                 let tag = Tag::from_text(&command.tag);
-                self.cloud.delete_volume_snapshots(&project(&command.project_id)?, &tag).await.map(done)
+                self.cloud.delete_volume_snapshots(&project(&command.project_id)?, &tag).await.map(done)?
             }
-            CloudCommand::CreateVolume(command) => self.create_volume(command).await,
+            CloudCommand::CreateVolume(command) => self.create_volume(command).await?,
             CloudCommand::DeleteVolume(command) => {
                 let tag = Tag::from_text(&command.tag);
-                self.cloud.delete_volumes(&project(&command.project_id)?, &tag).await.map(done)
+                self.cloud.delete_volumes(&project(&command.project_id)?, &tag).await.map(done)?
             }
-            CloudCommand::CreateInstance(command) => self.create_instance(command).await,
+            CloudCommand::CreateInstance(command) => self.create_instance(command).await?,
             CloudCommand::DeleteInstance(command) => {
                 let tag = Tag::from_text(&command.tag);
-                self.cloud.delete_instances(&project(&command.project_id)?, &tag).await.map(done)
+                self.cloud.delete_instances(&project(&command.project_id)?, &tag).await.map(done)?
             }
-            CloudCommand::CheckRestorePlan(command) => self.check_restore_plan(command).await.map(done),
+            CloudCommand::CheckRestorePlan(command) => self.check_restore_plan(command).await.map(done)?,
             CloudCommand::WriteRecords(command) => {
-                records::write(self.target(&command.target_id)?, &command.records).await.map(done)
+                records::write(self.target(&command.target_id)?, &command.records).await.map(done)?
             }
             CloudCommand::RemoveRecords(command) => {
-                records::remove(self.target(&command.target_id)?, &command.names).await.map(done)
+                records::remove(self.target(&command.target_id)?, &command.names).await.map(done)?
             }
-        }
+        };
+        Ok(answer)
     }
 
     async fn describe_instance(&self, command: &cmd::DescribeInstance) -> Result<Answer, Failure> {

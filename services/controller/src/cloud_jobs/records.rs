@@ -7,11 +7,16 @@ use bytes::Bytes;
 use model::{Failure, ObjectName};
 use proto::cmd::v1::Record;
 
-/// Writes records; what was there before is replaced.
-pub(super) async fn write(target: &dyn BackupTarget, records: &[Record]) -> Result<(), Failure> {
-    for record in records {
+use super::JobError;
+
+/// Writes records; what was there before is replaced. A target that refuses the first one was not touched.
+pub(super) async fn write(target: &dyn BackupTarget, records: &[Record]) -> Result<(), JobError> {
+    for (index, record) in records.iter().enumerate() {
         let body = Bytes::copy_from_slice(&record.body);
-        target.replace(&name(&record.name)?, body).await.map_err(|error| error.failure())?;
+        target.replace(&name(&record.name)?, body).await.map_err(|error| JobError {
+            failure: error.failure(),
+            effect_free: index == 0 && error.proves_no_effect(),
+        })?;
     }
     Ok(())
 }
