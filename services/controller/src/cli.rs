@@ -32,9 +32,40 @@ enum Command {
     /// Works on the database.
     #[command(subcommand)]
     Db(DbCommand),
+    /// Works on the broker.
+    #[command(subcommand)]
+    Broker(BrokerCommand),
     /// Works on compute hosts.
     #[command(subcommand)]
     Host(HostCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum BrokerCommand {
+    /// Makes vhost, exchanges, queues and policies, and the users of controller and dmapi. Harmless when repeated.
+    Init(BrokerInit),
+}
+
+#[derive(Debug, Args)]
+struct BrokerInit {
+    #[command(flatten)]
+    management: Management,
+    /// Where the passwords of the users are: read when the files are there, else made and written.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    password_dir: PathBuf,
+}
+
+/// How to reach the broker's management API.
+#[derive(Debug, Args)]
+struct Management {
+    /// The broker's management API, for example `http://127.0.0.1:15672`.
+    #[arg(long)]
+    management_url: String,
+    /// A user of the broker who may make users.
+    #[arg(long)]
+    admin_user: String,
+    #[arg(long, value_name = "FILE")]
+    admin_password_file: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -55,20 +86,24 @@ struct HostAdd {
     /// A pool of datamovers that this host belongs to; may be given several times.
     #[arg(long = "pool", value_name = "POOL")]
     pools: Vec<PoolName>,
-    /// The broker's management API, for example `http://127.0.0.1:15672`.
-    #[arg(long)]
-    management_url: String,
-    /// A user of the broker who may make users.
-    #[arg(long)]
-    admin_user: String,
-    #[arg(long, value_name = "FILE")]
-    admin_password_file: PathBuf,
+    #[command(flatten)]
+    management: Management,
     /// The password of the host's user: read when the file is there, else made and written. Default: `USER.password`.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// A broker for the printed config.
     #[arg(long = "broker", value_name = "URL", default_value = "amqp://127.0.0.1:5672")]
     brokers: Vec<String>,
+}
+
+impl Management {
+    fn administrator(self) -> enroll::Administrator {
+        enroll::Administrator {
+            management_url: self.management_url,
+            user: self.admin_user,
+            password_file: self.admin_password_file,
+        }
+    }
 }
 
 impl Arguments {
@@ -81,6 +116,7 @@ impl Arguments {
                 Ok(config) => block_on(crate::db_sync(&config)),
                 Err(exit) => exit,
             },
+            Some(Command::Broker(BrokerCommand::Init(init))) => block_on(init_broker(init)),
             Some(Command::Host(HostCommand::Add(add))) => block_on(add_host(add)),
             None => match self.service {
                 Some(service) => run(&service),
@@ -101,6 +137,13 @@ fn load(service: &ServiceArgs) -> Result<Config, Exit> {
     service.load(Config::check)
 }
 
+async fn init_broker(init: BrokerInit) -> Result<(), StartError> {
+    let made = enroll::broker_init(&init.management.administrator(), &init.password_dir).await?;
+    // A closed pipe is the reader's wish.
+    let _ = std::io::stdout().write_all(made.as_bytes());
+    Ok(())
+}
+
 async fn add_host(add: HostAdd) -> Result<(), StartError> {
     let config = enroll::host_add(&enroll::HostOrder {
         password_file: add
@@ -108,9 +151,7 @@ async fn add_host(add: HostAdd) -> Result<(), StartError> {
             .unwrap_or_else(|| PathBuf::from(format!("{}.password", bus_config::user::mover(&add.host)))),
         host: add.host,
         pools: add.pools,
-        management_url: add.management_url,
-        admin_user: add.admin_user,
-        admin_password_file: add.admin_password_file,
+        administrator: add.management.administrator(),
         brokers: add.brokers,
     })
     .await?;

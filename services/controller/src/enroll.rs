@@ -1,25 +1,67 @@
-//! `host add`: enrols a compute host at the broker and gives its datamover's config. Repeating it changes nothing but
-//! what was changed in the arguments.
+//! `broker init` and `host add`: make everything at the broker so, or find it so. Repeating them changes nothing but what was
+//! changed in the arguments.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use broker_admin::Admin;
+use bus_config::Role;
 use model::{HostName, PoolName};
 use runtime::Entropy;
 use secrecy::{ExposeSecret as _, SecretString};
 use service_kit::StartError;
 use service_kit::config::read_secret;
 
+/// Who may make users, at which broker.
+#[derive(Debug)]
+pub struct Administrator {
+    pub management_url: String,
+    pub user: String,
+    pub password_file: PathBuf,
+}
+
+impl Administrator {
+    fn admin(&self) -> Result<Admin, StartError> {
+        let password =
+            read_secret(&self.password_file).map_err(|error| StartError::usage(error.to_string()))?;
+        Admin::new(&self.management_url, &self.user, password)
+            .map_err(|error| StartError::usage(error.to_string()))
+    }
+}
+
+/// Makes vhost, exchanges, queues and policies, and the users of controller and dmapi with their rights. Tells what it made.
+///
+/// Errors: the password files or the broker's management API.
+pub async fn broker_init(administrator: &Administrator, password_dir: &Path) -> Result<String, StartError> {
+    let admin = administrator.admin()?;
+    admin
+        .import_definitions(&bus_config::definitions())
+        .await
+        .map_err(|error| answer("the definitions", &error))?;
+    let mut made = String::new();
+    for role in [Role::Controller, Role::Dmapi] {
+        let user = role.user();
+        let password_file = password_dir.join(format!("{user}.password"));
+        admin.put_role(&role, &password(&password_file)?).await.map_err(|error| answer(&user, &error))?;
+        made.push_str(&format!("user {user}, password in {}\n", password_file.display()));
+    }
+    Ok(made)
+}
+
+fn answer(what: &str, error: &broker_admin::Error) -> StartError {
+    match error {
+        broker_admin::Error::Refused { .. } => StartError::refused(error.to_string()),
+        _ => StartError::failed(format!("failed to make {what} at the broker: {error}")),
+    }
+}
+
 /// Which host, at which broker.
 #[derive(Debug)]
 pub struct HostOrder {
     pub host: HostName,
     pub pools: Vec<PoolName>,
-    pub management_url: String,
-    pub admin_user: String,
-    pub admin_password_file: PathBuf,
+    pub administrator: Administrator,
     /// Read when it is there, else made.
     pub password_file: PathBuf,
     /// For the printed config.
@@ -30,15 +72,10 @@ pub struct HostOrder {
 ///
 /// Errors: the password files or the broker's management API.
 pub async fn host_add(order: &HostOrder) -> Result<String, StartError> {
-    let admin_password =
-        read_secret(&order.admin_password_file).map_err(|error| StartError::usage(error.to_string()))?;
-    let admin = Admin::new(&order.management_url, &order.admin_user, admin_password)
-        .map_err(|error| StartError::usage(error.to_string()))?;
+    let admin = order.administrator.admin()?;
     let password = password(&order.password_file)?;
-    admin.enroll_host(&order.host, &order.pools, &password).await.map_err(|error| match error {
-        broker_admin::Error::Refused { .. } => StartError::refused(error.to_string()),
-        _ => StartError::failed(format!("failed to enrol {}: {error}", order.host)),
-    })?;
+    let enrolled = admin.enroll_host(&order.host, &order.pools, &password).await;
+    enrolled.map_err(|error| answer(order.host.as_str(), &error))?;
     Ok(datamover_config(order))
 }
 
@@ -106,9 +143,11 @@ mod tests {
         let order = HostOrder {
             host: "node-1.rack2".parse().unwrap(),
             pools: vec!["fast".parse().unwrap()],
-            management_url: String::new(),
-            admin_user: String::new(),
-            admin_password_file: PathBuf::new(),
+            administrator: Administrator {
+                management_url: String::new(),
+                user: String::new(),
+                password_file: PathBuf::new(),
+            },
             password_file: PathBuf::from("/etc/holdfast/bus-password"),
             brokers: vec!["amqp://rabbit:5672".to_owned()],
         };

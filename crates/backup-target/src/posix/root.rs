@@ -17,7 +17,7 @@ use crate::{Error, Space};
 /// Units: bytes. Larger objects do not exist in the format; a planted one must not fill the memory.
 const READ_LENGTH_MAX: u64 = 256 << 20;
 /// Paths through a folder that is being renamed or removed are tried again.
-pub(super) const RACES_MAX: usize = 16;
+pub(super) const RACES_MAX: usize = 100;
 
 /// What is remembered of a target between operations. No file is held open, so that it can be unmounted.
 #[derive(Debug)]

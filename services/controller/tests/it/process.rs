@@ -373,6 +373,50 @@ async fn a_host_is_added_twice_with_the_same_password_and_a_config_that_works() 
     session.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_is_made_ready_twice_and_its_users_may_come_in() {
+    let site = Site::build().await;
+    let (admin, password) = site.broker.admin_login();
+    std::fs::write(site.path("admin"), password.expose_secret()).unwrap();
+    let passwords = site.path("passwords");
+    std::fs::create_dir(&passwords).unwrap();
+    let init = || {
+        let output = Process::new(env!("CARGO_BIN_EXE_holdfast-controller"))
+            .args([
+                "broker",
+                "init",
+                "--management-url",
+                &site.broker.management_url(),
+                "--admin-user",
+                admin,
+            ])
+            .arg("--admin-password-file")
+            .arg(site.path("admin"))
+            .arg("--password-dir")
+            .arg(&passwords)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let printed = init();
+    assert_eq!(init(), printed);
+    for user in ["holdfast-controller", "holdfast-dmapi"] {
+        let secret = std::fs::read_to_string(passwords.join(format!("{user}.password"))).unwrap();
+        assert!(printed.contains(user) && !printed.contains(secret.trim()), "{printed}");
+        let session = Session::start(BusConfig {
+            brokers: vec![site.broker.amqp_url()],
+            vhost: bus_config::VHOST.to_owned(),
+            user: user.to_owned(),
+            password: SecretString::from(secret.trim().to_owned()),
+            connection_name: "test".to_owned(),
+        })
+        .unwrap();
+        session.wait_ready(DEADLINE).await.unwrap();
+        session.close().await;
+    }
+}
+
 #[test]
 fn bad_arguments_and_configs_end_with_2() {
     let dir = tempfile::tempdir().unwrap();
