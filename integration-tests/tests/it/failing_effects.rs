@@ -14,14 +14,19 @@ struct Failing {
     effect: &'static str,
     kind: &'static str,
     after: u32,
+    times: Option<u32>,
 }
 
 impl Failing {
     const fn of(effect: &'static str) -> Self {
-        Self { effect, kind: "permanent", after: 0 }
+        Self { effect, kind: "permanent", after: 0, times: None }
     }
     const fn after(self, after: u32) -> Self {
         Self { after, ..self }
+    }
+    /// Nothing happens, and trying again may help; so it does after a few times.
+    const fn passing(self) -> Self {
+        Self { kind: "transient", times: Some(3), ..self }
     }
     /// The effect happens and the answer is lost, again and again.
     const fn lost(self) -> Self {
@@ -30,8 +35,9 @@ impl Failing {
 
     fn inject(&self, shop: &Shop) -> Result<Drill> {
         let path = shop.world.places.faults();
+        let times = self.times.map(|times| format!("times = {times}\n")).unwrap_or_default();
         let text = format!(
-            "[[fault]]\neffect = \"{}\"\nfail = \"{}\"\nafter = {}\n",
+            "[[fault]]\neffect = \"{}\"\nfail = \"{}\"\nafter = {}\n{times}",
             self.effect, self.kind, self.after
         );
         // A service reads the table at every effect: it must never see half of it.
@@ -150,7 +156,7 @@ fn a_snapshot_is_taken_back_whatever_effect_fails_for_good() -> Result<()> {
     // With a committed snapshot on the target, an incremental one that fails must leave every byte of it alone.
     let full = shop.world.take_snapshot(shop.workload, true)?;
     shop.change_web("after-full", model::ByteCount::mib(1))?;
-    for failing in [Failing::of("create_volume_snapshot"), Failing::of("target_put").after(4)] {
+    for failing in [Failing::of("create_volume_snapshot"), Failing::of("target_put").after(1)] {
         check_snapshot_is_taken_back(&shop, failing, false)?;
     }
     let restore = shop.world.start_selective_restore(full.summary.id, &[(shop.web, "w"), (shop.db, "d")])?;
@@ -206,4 +212,38 @@ fn a_host_without_a_queue_fails_the_snapshot_and_nothing_is_left() -> Result<()>
     ensure!(snapshot.summary.error_code.as_deref() == Some("HOST_NOT_ENROLLED"), "{:?}", snapshot.summary);
     ensure!(snapshot.summary.error_msg.unwrap_or_default().contains("host-b"));
     before.assert_unchanged(&shop, Failing::of("bus"))
+}
+
+#[test]
+fn effects_that_fail_a_few_times_cost_time_only() -> Result<()> {
+    let shop = Shop::open(Spec::default())?;
+    let cloud = shop.cloud_ledger()?;
+    for effect in
+        ["create_volume_snapshot", "source_disk", "target_put", "target_get", "delete_volume_snapshots"]
+    {
+        let drill = Failing::of(effect).passing().inject(&shop)?;
+        shop.world.take_snapshot(shop.workload, true).with_context(|| effect)?;
+        drop(drill);
+        let left = cloud.difference(&shop.cloud_ledger()?);
+        ensure!(left.is_empty(), "{effect} left in the cloud: {left:?}");
+    }
+    Ok(())
+}
+
+/// Behind the pivot nothing is taken back: the snapshot stands, and what cannot be done is an operator's.
+#[test]
+fn an_effect_that_fails_for_good_behind_the_pivot_leaves_the_snapshot_and_says_so() -> Result<()> {
+    let shop = Shop::open(Spec::default())?;
+    let drill = Failing::of("delete_volume_snapshots").inject(&shop)?;
+    let snapshot = shop.world.wait_for_snapshot(shop.world.start_snapshot(shop.workload, true)?)?;
+    drop(drill);
+    ensure!(snapshot.summary.status == "available", "the snapshot is {}", snapshot.summary.status);
+    let saga = shop.world.block_on(shop.world.client.show_saga(snapshot.summary.saga_id))?;
+    ensure!(saga.summary.phase == "stuck", "the saga is {}", saga.summary.phase);
+    ensure!(saga.summary.error_msg.unwrap_or_default().contains("delete_volume_snapshots"));
+    let workload = shop.world.block_on(shop.world.client.show_workload(shop.workload))?;
+    ensure!(workload.summary.status == "error", "the workload is {}", workload.summary.status);
+    let restore =
+        shop.world.start_selective_restore(snapshot.summary.id, &[(shop.web, "w"), (shop.db, "d")])?;
+    shop.assert_restored(&shop.world.wait_for_good_restore(restore)?, 0)
 }

@@ -20,13 +20,13 @@ pub(super) struct RecordPlan<'a> {
     pub(super) lineages: &'a LineagesAcquired,
 }
 
-/// The records before the first transfer: the workload, the snapshot without its results, new lineages.
+/// The records before the first transfer: the snapshot without its results, new lineages, and the workload where the target
+/// does not know it yet. A record that other snapshots left is not touched before the pivot: it could not be taken back.
 pub(super) fn first(plan: &RecordPlan<'_>) -> Vec<WireRecord> {
     let (workload_id, snapshot_id) = (plan.params.workload_id, plan.params.snapshot_id);
-    let mut records = vec![
-        wire(&names::workload_record(workload_id), &plan.workload()),
-        wire(&names::snapshot_record(workload_id, snapshot_id), &plan.snapshot(None)),
-    ];
+    let workload = plan.lineages.workload_is_new.then(|| plan.workload_record());
+    let snapshot = wire(&names::snapshot_record(workload_id, snapshot_id), &plan.snapshot(None));
+    let mut records: Vec<WireRecord> = workload.into_iter().chain([snapshot]).collect();
     let new = plan.disks().filter(|(_, _, lease)| lease.is_new);
     records.extend(new.map(|(instance, disk, lease)| {
         wire(&names::lineage_record(lease.lineage_id), &plan.lineage(instance, disk, lease))
@@ -44,7 +44,7 @@ pub(super) fn names_new(plan: &RecordPlan<'_>) -> Vec<String> {
     all.map(|name| name.to_string()).collect()
 }
 
-/// The records after the pivot: a marker per disk, then the snapshot with its results.
+/// The records after the pivot: the workload as it is now, a marker per disk, then the snapshot with its results.
 pub(super) fn last(
     plan: &RecordPlan<'_>,
     record: &catalog_op::SnapshotRecord,
@@ -56,7 +56,7 @@ pub(super) fn last(
     });
     let name = names::snapshot_record(plan.params.workload_id, plan.params.snapshot_id);
     let snapshot = wire(&name, &plan.snapshot(Some((record, committed_at))));
-    markers.chain([snapshot]).collect()
+    [plan.workload_record()].into_iter().chain(markers).chain([snapshot]).collect()
 }
 
 impl<'a> RecordPlan<'a> {
@@ -69,6 +69,10 @@ impl<'a> RecordPlan<'a> {
             .iter()
             .flat_map(|instance| instance.disks.iter().map(move |disk| (*instance, disk)));
         disks.zip(&self.lineages.disks).map(|((instance, disk), lease)| (instance, disk, lease))
+    }
+
+    fn workload_record(&self) -> WireRecord {
+        wire(&names::workload_record(self.params.workload_id), &self.workload())
     }
 
     fn workload(&self) -> WorkloadRecord {
