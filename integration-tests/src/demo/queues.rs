@@ -13,8 +13,10 @@ use crate::world::World;
 pub(super) struct Carried {
     pub(super) messages: u64,
     pub(super) redelivered: u64,
-    /// The longest time over which every look found a message unacked.
+    /// The longest time over which every look found a message unacked and none acked meanwhile. A quorum queue renews its
+    /// counts every 5 s, so a message caught in passing shows as up to that.
     pub(super) held_max: Duration,
+    acknowledged: u64,
     held_since: Option<Instant>,
 }
 
@@ -38,7 +40,9 @@ impl QueueWatch {
         let carried = self.0.entry(queue.name.clone()).or_default();
         carried.messages = queue.published_total;
         carried.redelivered = queue.redelivered_total;
-        if queue.messages_unacknowledged == 0 {
+        let moved = carried.acknowledged != queue.acknowledged_total;
+        carried.acknowledged = queue.acknowledged_total;
+        if queue.messages_unacknowledged == 0 || moved {
             carried.held_since = None;
             return;
         }

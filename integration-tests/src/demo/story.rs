@@ -298,12 +298,13 @@ impl Story {
     }
 
     fn tell_queues(&mut self, account: &mut Account) -> Result<()> {
-        account.chapter("What the queues carried, and the longest time that one held a message unacked");
+        account.chapter("What the queues carried, and how long one was seen with a message unacked (counts are renewed every 5 s)");
         self.queues.look(&self.world)?;
         for (name, carried) in self.queues.carried() {
             account.line(&format!(
-                "   {name:<34} {:>5} messages, held at most {}",
+                "   {name:<34} {:>5} messages, {} twice, held at most {}",
                 carried.messages,
+                carried.redelivered,
                 seconds(carried.held_max)
             ));
         }
