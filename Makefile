@@ -32,7 +32,7 @@ it: build ## Tests of the whole: real processes around a real broker, killed on 
 	$(CARGO) test --locked --workspace --test whole
 
 test: deps-test lint build ## Everything that CI checks
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --no-fail-fast
 	@echo "make test: all checks passed"
 
 update: ## Rewrites the generated files (broker definitions, descriptor, schema lock)
