@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use model::ByteCount;
 
 /// Runs a tool to its end.
 ///
@@ -81,4 +82,19 @@ pub fn digest(path: &Path) -> Result<blake3::Hash> {
 pub fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
     run_tool(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(from).arg(to))?;
     Ok(())
+}
+
+/// Bytes that do not compress, the same for the same seed: a 64-bit xorshift. Whole words of 8 bytes only.
+///
+/// Panics: `size` does not fit into memory.
+#[must_use]
+pub fn noise(size: ByteCount, seed: u64) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ (seed + 1).wrapping_mul(0xd129_42a1_d1f3_5e2d);
+    let words = std::iter::repeat_with(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.take(usize::try_from(size.0 / 8).expect("a small size")).flatten().collect()
 }

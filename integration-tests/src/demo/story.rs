@@ -180,7 +180,7 @@ impl Story {
     fn change_a_disk(&self, account: &mut Account) -> Result<()> {
         let disk = &self.references[0];
         let change = self.reference_dir.join("change");
-        fs::write(&change, pseudo_random(usize::try_from(CHANGE.0)?))?;
+        fs::write(&change, disks::noise(CHANGE, 0))?;
         disks::write_file(&disk.file, &change, "new-orders.db")?;
         disks::check_ext4(&disk.file)?;
         account.chapter(&format!("A file of {CHANGE} is written inside the file system of web-1's disk"));
@@ -316,20 +316,6 @@ impl Story {
 
 fn name_of<'a>(chosen: &[(InstanceId, &'a str)], id: InstanceId) -> &'a str {
     chosen.iter().find(|(instance, _)| *instance == id).map_or("?", |(_, name)| name)
-}
-
-/// Bytes that do not compress, the same in every run: a 64-bit xorshift.
-fn pseudo_random(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let words = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    let mut bytes: Vec<u8> = words.take(length.div_ceil(8)).flatten().collect();
-    bytes.truncate(length);
-    bytes
 }
 
 fn keep_running(world: &World, account: &mut Account) {

@@ -116,7 +116,7 @@ impl Shop {
     /// Writes a new file inside the file system of web-1's disk.
     pub(crate) fn change_web(&self, name: &str, size: ByteCount) -> Result<()> {
         let content = self.dir.path().join("change");
-        std::fs::write(&content, noise(size, u64::from(name.bytes().map(u32::from).sum::<u32>())))?;
+        std::fs::write(&content, disks::noise(size, u64::from(name.bytes().map(u32::from).sum::<u32>())))?;
         let disk = &self.placed[0].disks[0].file;
         disks::write_file(disk, &content, name)?;
         disks::check_ext4(disk)
@@ -264,21 +264,9 @@ fn make_disk(stage: &Path, name: &str, mib: u64) -> Result<PathBuf> {
     std::fs::create_dir(&files)?;
     for index in 0..mib / 2 {
         let seed = index + name.bytes().map(u64::from).sum::<u64>() * 1000;
-        std::fs::write(files.join(format!("file-{index}")), noise(ByteCount::mib(1), seed))?;
+        std::fs::write(files.join(format!("file-{index}")), disks::noise(ByteCount::mib(1), seed))?;
     }
     let disk = stage.join(format!("{name}.raw"));
     disks::make_ext4(&disk, mib + 4, &files)?;
     Ok(disk)
-}
-
-/// Bytes that do not compress, the same for the same seed: a 64-bit xorshift.
-pub(crate) fn noise(size: ByteCount, seed: u64) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ (seed + 1).wrapping_mul(0xd129_42a1_d1f3_5e2d);
-    let words = std::iter::repeat_with(move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    words.take(usize::try_from(size.0 / 8).expect("a small size")).flatten().collect()
 }
