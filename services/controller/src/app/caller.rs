@@ -52,7 +52,23 @@ pub enum Action {
     RestoreCreate,
     RestoreCancel,
     SagaRead,
+    SagaCancel,
+    SagaOperate,
+    DeadLetterRead,
+    DeadLetterOperate,
+    StatusRead,
     TargetRead,
+}
+
+/// What a caller must be for an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Any role in the project.
+    Reader,
+    /// One that writes.
+    Member,
+    /// The operator's own.
+    Admin,
 }
 
 impl Action {
@@ -69,19 +85,33 @@ impl Action {
             Self::RestoreCreate => "snapshot:snapshot_restore",
             Self::RestoreCancel => "restore:restore_cancel",
             Self::SagaRead => "saga:saga_show",
+            Self::SagaCancel => "saga:saga_cancel",
+            Self::SagaOperate => "saga:saga_operate",
+            Self::DeadLetterRead => "bus:dead_letter_show",
+            Self::DeadLetterOperate => "bus:dead_letter_operate",
+            Self::StatusRead => "status:status_show",
             Self::TargetRead => "target:target_show",
         }
     }
 
-    const fn writes(self) -> bool {
-        matches!(
-            self,
+    const fn needs(self) -> Needs {
+        match self {
+            Self::WorkloadRead
+            | Self::SnapshotRead
+            | Self::RestoreRead
+            | Self::SagaRead
+            | Self::TargetRead => Needs::Reader,
             Self::WorkloadCreate
-                | Self::SnapshotCreate
-                | Self::SnapshotCancel
-                | Self::RestoreCreate
-                | Self::RestoreCancel
-        )
+            | Self::SnapshotCreate
+            | Self::SnapshotCancel
+            | Self::RestoreCreate
+            | Self::RestoreCancel
+            | Self::SagaCancel => Needs::Member,
+            // These reach across projects: a saga's steps, every service's letters, every host's load.
+            Self::SagaOperate | Self::DeadLetterRead | Self::DeadLetterOperate | Self::StatusRead => {
+                Needs::Admin
+            }
+        }
     }
 }
 
@@ -104,9 +134,13 @@ impl Caller {
     ///
     /// Errors: `FORBIDDEN`.
     pub fn check(&self, action: Action) -> Result<(), Error> {
-        let writes = self.roles.contains(&Role::Member) || self.roles.contains(&Role::Admin);
-        let reads = writes || self.roles.contains(&Role::Reader);
-        if (action.writes() && writes) || (!action.writes() && reads) {
+        let writes = self.roles.contains(&Role::Member) || self.is_admin();
+        let allowed = match action.needs() {
+            Needs::Reader => writes || self.roles.contains(&Role::Reader),
+            Needs::Member => writes,
+            Needs::Admin => self.is_admin(),
+        };
+        if allowed {
             Ok(())
         } else {
             Err(Error::forbidden(format!("Policy doesn't allow {} to be performed.", action.rule())))
@@ -140,5 +174,15 @@ mod tests {
         assert_eq!(error, "Policy doesn't allow workload:workload_snapshot to be performed.");
         assert!(make_caller(&[Role::Member]).check(Action::SnapshotCreate).is_ok());
         assert!(make_caller(&[]).check(Action::SagaRead).is_err());
+    }
+
+    #[test]
+    fn what_concerns_the_whole_site_is_the_operators() {
+        let site =
+            [Action::SagaOperate, Action::DeadLetterRead, Action::DeadLetterOperate, Action::StatusRead];
+        for action in site {
+            assert!(make_caller(&[Role::Admin]).check(action).is_ok(), "{action:?}");
+            assert!(make_caller(&[Role::Member, Role::Reader]).check(action).is_err(), "{action:?}");
+        }
     }
 }
