@@ -31,7 +31,7 @@ pub(crate) enum Content {
 enum Partial {
     Nothing,
     Data { buffer: BytesMut, filled: Coverage },
-    Status { context_id: u32, runs: Option<Vec<Status>> },
+    Status { wanted: u32, other: Option<u32>, runs: Option<Vec<Status>> },
 }
 
 /// An answer that is not complete yet.
@@ -59,9 +59,10 @@ impl Answer {
         Self::new(request, Partial::Data { buffer, filled: Coverage::default() })
     }
 
-    /// The answer to a block status request for a context.
-    pub(crate) const fn status(request: Request, context_id: u32) -> Self {
-        Self::new(request, Partial::Status { context_id, runs: None })
+    /// The answer to a block status request: the runs of the context `wanted`. A server speaks of every context that was
+    /// agreed on; what it says of `other` is checked and dropped.
+    pub(crate) const fn status(request: Request, wanted: u32, other: Option<u32>) -> Self {
+        Self::new(request, Partial::Status { wanted, other, runs: None })
     }
 
     const fn new(request: Request, partial: Partial) -> Self {
@@ -143,11 +144,15 @@ impl Answer {
     }
 
     fn apply_status(&mut self, chunk: StatusChunk) -> Result<(), Malformed> {
-        let Partial::Status { context_id, runs } = &mut self.partial else {
+        let Partial::Status { wanted, other, runs } = &mut self.partial else {
             return Err(Malformed::StatusCount);
         };
-        if chunk.context_id != *context_id {
-            return Err(Malformed::StatusContext { expected: *context_id, actual: chunk.context_id });
+        if *other == Some(chunk.context_id) {
+            *other = None; // once, no more
+            return clip(chunk.runs, self.request).map(|_| ());
+        }
+        if chunk.context_id != *wanted {
+            return Err(Malformed::StatusContext { expected: *wanted, actual: chunk.context_id });
         }
         if runs.is_some() {
             return Err(Malformed::StatusCount);

@@ -37,6 +37,8 @@ const STATUS_LENGTH_MAX: u32 = 1 << 30;
 pub struct Options {
     /// qemu-nbd's own default is the empty name.
     pub export_name: String,
+    /// A dirty bitmap of the export to ask for, by the name under which qemu exports it.
+    pub dirty_bitmap: Option<String>,
     pub handshake_max: Duration,
     /// A server that owes an answer for so long (it is noticed within twice as long) counts as gone. A flush of a large
     /// cache is a long wait.
@@ -47,6 +49,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             export_name: String::new(),
+            dirty_bitmap: None,
             handshake_max: Duration::from_secs(15),
             answer_max: Duration::from_secs(600),
         }
@@ -74,6 +77,16 @@ pub struct StatusExtent {
     pub is_zero: bool,
 }
 
+/// A range of the export that a dirty bitmap says did or did not change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DirtyExtent {
+    pub offset: u64,
+    /// Never 0.
+    pub length: u64,
+    /// Something here may have changed since the bitmap's point in time.
+    pub is_dirty: bool,
+}
+
 /// A connection to one export. Clones share it; when the last one is dropped it disconnects by itself.
 ///
 /// Every method is cancel safe in this sense: a dropped call leaves the connection sound. A dropped write may or may not
@@ -95,9 +108,8 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let limit = options.handshake_max;
-        let export = timeout(limit, negotiate(&mut stream, &options.export_name))
-            .await
-            .map_err(|_| Error::HandshakeTimeout { limit })??;
+        let shake_hands = negotiate(&mut stream, &options.export_name, options.dirty_bitmap.as_deref());
+        let export = timeout(limit, shake_hands).await.map_err(|_| Error::HandshakeTimeout { limit })??;
         let shared = Arc::new(Shared::new(REQUEST_COUNT_MAX));
         let (queue, outgoing) = mpsc::channel(REQUEST_COUNT_MAX);
         let answer_max = options.answer_max;
@@ -192,9 +204,40 @@ impl Client {
     /// Shape: at least one extent; the first starts at `offset`; no gaps; may end early: ask again from there.
     /// Errors: `NotSupported` when the server does not know `base:allocation`; else as for `read`.
     pub async fn block_status(&self, offset: u64, length: u64) -> Result<Vec<StatusExtent>, Error> {
+        let Export { allocation_context, dirty_context, .. } = *self.export;
+        let runs = self.ask_status(offset, length, (allocation_context, dirty_context)).await?;
+        let extents = place_runs(offset, runs).map(|(offset, run)| StatusExtent {
+            offset,
+            length: u64::from(run.length),
+            is_hole: run.flags & Status::HOLE != 0,
+            is_zero: run.flags & Status::ZERO != 0,
+        });
+        Ok(extents.collect())
+    }
+
+    /// Asks what the dirty bitmap of [`Options`] says changed, from `offset` on; at most for `length` bytes.
+    ///
+    /// Shape: as for `block_status`. Errors: `NotSupported` when the server has no such bitmap; else as for `read`.
+    pub async fn dirty_status(&self, offset: u64, length: u64) -> Result<Vec<DirtyExtent>, Error> {
+        let Export { allocation_context, dirty_context, .. } = *self.export;
+        let runs = self.ask_status(offset, length, (dirty_context, allocation_context)).await?;
+        let extents = place_runs(offset, runs).map(|(offset, run)| DirtyExtent {
+            offset,
+            length: u64::from(run.length),
+            is_dirty: run.flags & Status::DIRTY != 0,
+        });
+        Ok(extents.collect())
+    }
+
+    /// Asks for the status of a range in the first of two contexts.
+    async fn ask_status(
+        &self,
+        offset: u64,
+        length: u64,
+        (wanted, other): (Option<u32>, Option<u32>),
+    ) -> Result<Vec<Status>, Error> {
         const COMMAND: Command = Command::BlockStatus;
-        let context_id =
-            self.export.allocation_context.ok_or(Error::NotSupported { command: COMMAND.name() })?;
+        let wanted = wanted.ok_or(Error::NotSupported { command: COMMAND.name() })?;
         self.check_range(COMMAND, offset, length)?;
         if length == 0 {
             return Err(Error::OutOfRange {
@@ -206,9 +249,10 @@ impl Client {
         }
         let length = u32::try_from(length).unwrap_or(u32::MAX).min(STATUS_LENGTH_MAX);
         let request = make_request(COMMAND, CommandFlags::default(), offset, length);
-        let call = self.start(request, Bytes::new(), |request| Answer::status(request, context_id)).await?;
+        let call =
+            self.start(request, Bytes::new(), |request| Answer::status(request, wanted, other)).await?;
         match call.finish().await? {
-            Content::Status(runs) => Ok(place_runs(offset, runs)),
+            Content::Status(runs) => Ok(runs),
             content => unreachable!("block status is answered with runs, not {content:?}"),
         }
     }
@@ -350,19 +394,13 @@ fn pieces(offset: u64, length: u64, piece_max: u32) -> impl Iterator<Item = (u64
     })
 }
 
-fn place_runs(offset: u64, runs: Vec<Status>) -> Vec<StatusExtent> {
-    let mut next = offset;
-    let place = |run: Status| {
-        let offset = next;
-        next += u64::from(run.length);
-        StatusExtent {
-            offset,
-            length: u64::from(run.length),
-            is_hole: run.flags & Status::HOLE != 0,
-            is_zero: run.flags & Status::ZERO != 0,
-        }
-    };
-    runs.into_iter().map(place).collect()
+/// Runs with their offsets.
+fn place_runs(offset: u64, runs: Vec<Status>) -> impl Iterator<Item = (u64, Status)> {
+    runs.into_iter().scan(offset, |next, run| {
+        let offset = *next;
+        *next += u64::from(run.length);
+        Some((offset, run))
+    })
 }
 
 fn as_closed(reason: Error) -> Result<(), Error> {

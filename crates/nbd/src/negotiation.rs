@@ -1,7 +1,8 @@
 //! The handshake: from a fresh stream to an export that is ready for requests.
 //!
 //! ```text
-//! greeting ─▶ StructuredReply (must be taken) ─▶ SetMetaContext base:allocation (may be refused) ─▶ Go ─▶ Export
+//! greeting ─▶ StructuredReply (must be taken) ─▶ SetMetaContext base:allocation and, if asked for, a dirty bitmap
+//!          (may be refused) ─▶ Go ─▶ Export
 //! ```
 
 use bytes::{Bytes, BytesMut};
@@ -9,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::Error;
 use crate::wire::{
-    ALLOCATION_CONTEXT, ClientFlags, Greeting, Info, Malformed, MetaContext, OptionKind, OptionReplyHeader,
+    ALLOCATION_CONTEXT, ClientFlags, DIRTY_BITMAP_CONTEXT, Greeting, Info, Malformed, MetaContext, OptionKind, OptionReplyHeader,
     OptionReplyKind, OptionRequest, TransmissionFlags, go_data, meta_context_data, printable,
 };
 
@@ -25,6 +26,8 @@ pub struct Export {
     pub block_size: BlockSize,
     /// The number by which block status replies name `base:allocation`; absent when the server does not know it.
     pub allocation_context: Option<u32>,
+    /// The same for the dirty bitmap of [`crate::Options`]; absent when the server has no bitmap of that name.
+    pub dirty_context: Option<u32>,
 }
 
 /// The sizes that requests must keep to. Units: bytes.
@@ -41,10 +44,14 @@ impl BlockSize {
     const DEFAULT: Self = Self { minimum: 1, maximum: 32 << 20 };
 }
 
-/// Runs the whole handshake for the export `name`.
+/// Runs the whole handshake for the export `name`, asking for the bitmap `dirty_bitmap` too.
 ///
 /// Errors: `Malformed`, `OptionRefused`, `Lost`. Cancel safe: no; the caller drops the stream.
-pub(crate) async fn negotiate<S>(stream: &mut S, name: &str) -> Result<Export, Error>
+pub(crate) async fn negotiate<S>(
+    stream: &mut S,
+    name: &str,
+    dirty_bitmap: Option<&str>,
+) -> Result<Export, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -56,8 +63,28 @@ where
     stream.write_all(&out).await?;
 
     ask_structured_replies(stream).await?;
-    let allocation_context = ask_allocation_context(stream, name).await?;
-    ask_export(stream, name, allocation_context).await
+    let contexts = ask_contexts(stream, name, dirty_bitmap).await?;
+    ask_export(stream, name, contexts).await
+}
+
+/// The numbers of the contexts that were agreed on.
+#[derive(Debug, Clone, Copy, Default)]
+struct Contexts {
+    allocation: Option<u32>,
+    dirty: Option<u32>,
+}
+
+impl Contexts {
+    /// Takes an offered context. False when it was not asked for, came before, or has another's number.
+    fn take(&mut self, offered: &MetaContext, dirty_name: Option<&str>) -> bool {
+        let taken = [self.allocation, self.dirty].contains(&Some(offered.id));
+        let place = match offered.name.as_str() {
+            ALLOCATION_CONTEXT => &mut self.allocation,
+            name if Some(name) == dirty_name => &mut self.dirty,
+            _ => return false,
+        };
+        !taken && place.replace(offered.id).is_none()
+    }
 }
 
 async fn ask_structured_replies<S>(stream: &mut S) -> Result<(), Error>
@@ -72,24 +99,25 @@ where
     }
 }
 
-/// Asks for `base:allocation`. `None`: the server does not know metadata contexts, or not this one.
-async fn ask_allocation_context<S>(stream: &mut S, name: &str) -> Result<Option<u32>, Error>
+/// Asks for `base:allocation` and for a bitmap. None: the server does not know metadata contexts, or not these.
+async fn ask_contexts<S>(stream: &mut S, name: &str, dirty_bitmap: Option<&str>) -> Result<Contexts, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     const OPTION: OptionKind = OptionKind::SetMetaContext;
-    send_option(stream, OPTION, meta_context_data(name, &[ALLOCATION_CONTEXT])).await?;
-    let mut id = None;
+    let dirty_name = dirty_bitmap.map(|bitmap| format!("{DIRTY_BITMAP_CONTEXT}{bitmap}"));
+    let wanted: Vec<&str> = [ALLOCATION_CONTEXT].into_iter().chain(dirty_name.as_deref()).collect();
+    send_option(stream, OPTION, meta_context_data(name, &wanted)).await?;
+    let mut contexts = Contexts::default();
     for _ in 0..OPTION_REPLY_COUNT_MAX {
         match receive_reply(stream, OPTION).await? {
-            (OptionReplyKind::Ack, _) => return Ok(id),
-            (OptionReplyKind::UNSUPPORTED, _) => return Ok(None),
+            (OptionReplyKind::Ack, _) => return Ok(contexts),
+            (OptionReplyKind::UNSUPPORTED, _) => return Ok(Contexts::default()),
             (OptionReplyKind::MetaContext, data) => {
-                let context = MetaContext::decode(&data)?;
-                if context.name != ALLOCATION_CONTEXT || id.is_some() {
-                    return Err(Malformed::MetaContext { name: printable(context.name.as_bytes()) }.into());
+                let offered = MetaContext::decode(&data)?;
+                if !contexts.take(&offered, dirty_name.as_deref()) {
+                    return Err(Malformed::MetaContext { name: printable(offered.name.as_bytes()) }.into());
                 }
-                id = Some(context.id);
             }
             (kind, text) => return Err(refusal(OPTION, kind, &text)),
         }
@@ -98,7 +126,7 @@ where
 }
 
 /// Asks for the export itself. After its acknowledgement the server expects requests.
-async fn ask_export<S>(stream: &mut S, name: &str, allocation_context: Option<u32>) -> Result<Export, Error>
+async fn ask_export<S>(stream: &mut S, name: &str, contexts: Contexts) -> Result<Export, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -110,7 +138,8 @@ where
         match receive_reply(stream, OPTION).await? {
             (OptionReplyKind::Ack, _) => {
                 let (size, flags) = export.ok_or(Malformed::ExportMissing)?;
-                return Ok(Export { size, flags, block_size, allocation_context });
+                let Contexts { allocation: allocation_context, dirty: dirty_context } = contexts;
+                return Ok(Export { size, flags, block_size, allocation_context, dirty_context });
             }
             (OptionReplyKind::Info, data) => match Info::decode(&data)? {
                 Info::Export { size, flags } => export = Some((size, flags)),

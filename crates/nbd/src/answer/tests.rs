@@ -18,7 +18,7 @@ fn make_read() -> Answer {
 }
 
 fn make_status() -> Answer {
-    Answer::status(make_request(Command::BlockStatus), 3)
+    Answer::status(make_request(Command::BlockStatus), 3, None)
 }
 
 fn payload(encode: impl FnOnce(&mut BytesMut)) -> BytesMut {
@@ -173,6 +173,30 @@ fn block_status_must_come_once_for_our_context_and_not_beyond_the_request() {
     apply(&mut twice, &status_payload(3, &[512])).unwrap();
     assert_eq!(apply(&mut twice, &status_payload(3, &[512])).unwrap_err(), Malformed::StatusCount);
     assert_eq!(make_status().finish().unwrap_err(), Malformed::StatusCount);
+}
+
+#[test]
+fn of_two_contexts_the_wanted_one_is_the_answer_and_the_other_comes_once() {
+    let make = || Answer::status(make_request(Command::BlockStatus), 3, Some(9));
+    let apply = |answer: &mut Answer, context_id, lengths: &[u32]| {
+        answer.apply(ChunkKind::BlockStatus, &status_payload(context_id, lengths))
+    };
+    for order in [[(9, [1024, 1024]), (3, [512, 512])], [(3, [512, 512]), (9, [1024, 1024])]] {
+        let mut answer = make();
+        for (context_id, lengths) in order {
+            apply(&mut answer, context_id, &lengths).unwrap();
+        }
+        let Content::Status(runs) = answer.finish().unwrap().unwrap() else { panic!("not a status") };
+        assert_eq!(runs, [Status { length: 512, flags: 3 }; 2]);
+    }
+    let mut twice = make();
+    apply(&mut twice, 9, &[512]).unwrap();
+    let error = apply(&mut twice, 9, &[512]).unwrap_err();
+    assert_eq!(error, Malformed::StatusContext { expected: 3, actual: 9 });
+    let mut only_other = make();
+    apply(&mut only_other, 9, &[512]).unwrap();
+    assert_eq!(only_other.finish().unwrap_err(), Malformed::StatusCount);
+    assert!(apply(&mut make(), 9, &[4096, 512]).is_err(), "it says more than was asked about");
 }
 
 #[test]

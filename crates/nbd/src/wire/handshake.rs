@@ -20,6 +20,8 @@ const OPTION_REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 
 /// The one metadata context that is asked for: what is allocated, and what reads as zero.
 pub const ALLOCATION_CONTEXT: &str = "base:allocation";
+/// The beginning of qemu's contexts of dirty bitmaps; the bitmap's export name follows.
+pub const DIRTY_BITMAP_CONTEXT: &str = "qemu:dirty-bitmap:";
 
 /// Longest option reply that is read. The longest lawful one that we may be sent is a text of 4096 bytes after a few
 /// numbers; twice that leaves room for information that is not known yet, and skipped.
@@ -176,7 +178,7 @@ impl OptionRequest {
 pub fn meta_context_data(export_name: &str, contexts: &[&str]) -> Bytes {
     let mut out = BytesMut::new();
     put_text(&mut out, export_name);
-    out.put_u32(u32::try_from(contexts.len()).expect("we ask for one context"));
+    out.put_u32(u32::try_from(contexts.len()).expect("we ask for one or two contexts"));
     for context in contexts {
         put_text(&mut out, context);
     }

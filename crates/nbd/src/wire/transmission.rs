@@ -337,15 +337,17 @@ impl ErrorChunk {
 pub struct Status {
     /// Units: bytes. Never 0.
     pub length: u32,
-    /// The flags of `base:allocation`.
+    /// The flags of the chunk's context.
     pub flags: u32,
 }
 
 impl Status {
-    /// Nothing is allocated here.
+    /// `base:allocation`: nothing is allocated here.
     pub const HOLE: u32 = 1 << 0;
-    /// This reads as zero.
+    /// `base:allocation`: this reads as zero.
     pub const ZERO: u32 = 1 << 1;
+    /// A dirty bitmap: this may have changed.
+    pub const DIRTY: u32 = 1 << 0;
 }
 
 /// The payload of a block status chunk.

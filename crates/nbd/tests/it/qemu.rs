@@ -88,6 +88,57 @@ async fn zeroes_are_a_hole_or_allocated_as_asked() {
     assert!(!extents[0].is_hole && !extents[0].is_zero, "{extents:?}");
 }
 
+/// Starts `qemu-nbd` of a qcow2 disk of 4 MiB whose second MiB was written after the bitmap `since` had begun.
+async fn start_with_bitmap(ask_for: &str) -> (Qemu, Client) {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, socket) = (dir.path().join("disk"), dir.path().join("socket"));
+    let run = |program: &str, arguments: &[&str]| {
+        assert!(Command::new(program).args(arguments).arg(&disk).status().unwrap().success());
+    };
+    let size = "4M";
+    let created = Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&disk).arg(size).status();
+    assert!(created.unwrap().success());
+    run("qemu-io", &["-f", "qcow2", "-c", "write -q 0 1M"]);
+    let added = Command::new("qemu-img").args(["bitmap", "--add"]).arg(&disk).arg("since").status();
+    assert!(added.unwrap().success());
+    run("qemu-io", &["-f", "qcow2", "-c", "write -q 1M 1M"]);
+    let process = Command::new("qemu-nbd")
+        .args(["--format=qcow2", "--read-only", "--bitmap=since", "--export-name=disk", "--socket"])
+        .args([&socket, &disk])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let qemu = Qemu { dir, process };
+    let stream = connect(&socket).await;
+    let (export_name, dirty_bitmap) = ("disk".to_owned(), Some(ask_for.to_owned()));
+    let options = Options { export_name, dirty_bitmap, ..Options::default() };
+    let client = within(Client::connect(stream, options)).await.unwrap();
+    (qemu, client)
+}
+
+#[tokio::test]
+async fn a_dirty_bitmap_says_what_was_written_beside_what_is_allocated() {
+    const MIB: u64 = 1 << 20;
+    let (_qemu, client) = start_with_bitmap("since").await;
+    let dirty = within(client.dirty_status(0, 4 * MIB)).await.unwrap();
+    let expected = [(0, MIB, false), (MIB, MIB, true), (2 * MIB, 2 * MIB, false)];
+    let found: Vec<_> = dirty.iter().map(|it| (it.offset, it.length, it.is_dirty)).collect();
+    assert_eq!(found, expected);
+    let allocated = within(client.block_status(0, 4 * MIB)).await.unwrap();
+    let found: Vec<_> = allocated.iter().map(|it| (it.offset, it.length, it.is_zero)).collect();
+    assert_eq!(found, [(0, 2 * MIB, false), (2 * MIB, 2 * MIB, true)]);
+    within(client.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bitmap_that_is_not_there_is_not_taken_for_an_empty_one() {
+    let (_qemu, client) = start_with_bitmap("another").await;
+    assert!(client.export().dirty_context.is_none());
+    let refused = within(client.dirty_status(0, 512)).await;
+    assert!(matches!(refused, Err(Error::NotSupported { .. })), "{refused:?}");
+    assert!(within(client.block_status(0, 512)).await.is_ok());
+}
+
 #[tokio::test]
 async fn a_read_only_export_takes_no_writes() {
     let (_qemu, client) = start(&["--read-only"]).await;
