@@ -238,6 +238,25 @@ impl BackupSession {
         self.remember(saved)
     }
 
+    /// Says that slots hold what they hold in the parent, so that their bytes need not be read. A slot that is done already
+    /// keeps what it has; one that has no counterpart of the same length in the parent stays to be given.
+    pub async fn keep(&mut self, slots: Range<u64>) -> Result<(), Error> {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        self.check_slot(slots.end - 1)?;
+        let Some(parent) = self.parent.clone() else { return Ok(()) };
+        let there = parent.manifest.header.geometry;
+        for slot in slots.start..slots.end.min(there.slot_count()) {
+            let is_same_length = there.slot_length(slot) == self.geometry.slot_length(slot);
+            if is_same_length && !self.is_done(slot) {
+                self.settle_without_chunk(slot, parent.chunk(slot).is_none());
+            }
+        }
+        let saved = self.save_if_many().await;
+        self.remember(saved)
+    }
+
     /// How far it is.
     #[must_use]
     pub fn progress(&self) -> Progress {

@@ -2,10 +2,11 @@
 //! this host is found out here.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use async_trait::async_trait;
-use model::{ByteCount, DiskFormat, DiskId, Failure, InstanceId, VolumeId, VolumeSnapshotId};
+use model::{
+    ByteCount, DiskId, DiskLocation, Extent, Failure, InstanceId, SnapshotId, VolumeId, VolumeSnapshotId,
+};
 
 /// What a freeze did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,18 +25,33 @@ pub struct Thawed {
 /// A point in time to read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceDisk {
-    /// Opened beneath the cloud's own folder, links refused.
-    pub path: PathBuf,
-    /// Told by the cloud, never probed.
-    pub format: DiskFormat,
+    pub location: DiskLocation,
     pub size: ByteCount,
+    /// Absent: nothing is known of what changed, all must be read.
+    pub changes: Option<Changes>,
 }
 
-/// A volume to write to.
+/// What may have changed on a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// The snapshot at whose point in time the record of changes began. It says nothing relative to any other.
+    pub since: SnapshotId,
+    pub record: ChangeRecord,
+}
+
+/// Who kept the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangeRecord {
+    /// The hypervisor, in a dirty bitmap that it exports beside the disk under this name.
+    DirtyBitmap(String),
+    /// The storage, which named the extents. Shape: ascending, disjoint.
+    Extents(Vec<Extent>),
+}
+
+/// A disk to write to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DestinationDisk {
-    pub path: PathBuf,
-    pub format: DiskFormat,
+    pub location: DiskLocation,
     pub size: ByteCount,
 }
 

@@ -10,6 +10,6 @@ mod placement;
 mod resources;
 
 pub use description::{DiskDescription, Flavor, InstanceDescription, Nic};
-pub use host::{DestinationDisk, Frozen, Host, SourceDisk, Thawed};
+pub use host::{ChangeRecord, Changes, DestinationDisk, Frozen, Host, SourceDisk, Thawed};
 pub use placement::{Located, Placement};
 pub use resources::{Cloud, NewInstance, NewVolume, Resource, ResourceKind, Tag};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use cloud::{DestinationDisk, Frozen, Host, SourceDisk, Thawed};
-use model::{DiskId, Failure, HostName, InstanceId, VolumeId, VolumeSnapshotId};
+use model::{DiskId, DiskLocation, Failure, HostName, InstanceId, VolumeId, VolumeSnapshotId};
 use runtime::FaultTable;
 
 use crate::effect::{self, Effects};
@@ -108,7 +108,8 @@ fn source_disk(
     let kept = kept.ok_or_else(|| no_such_disk(format!("disk {disk} has no volume snapshot {id}")))?;
     let relative = Path::new(VOLUME_SNAPSHOTS).join(id.to_string()).join(IMAGE);
     store.open_image(&relative)?;
-    Ok(SourceDisk { path: store.root().absolute(&relative), format: kept.format, size: kept.size_bytes })
+    let location = DiskLocation::file(store.root().absolute(&relative), kept.format);
+    Ok(SourceDisk { location, size: kept.size_bytes, changes: None })
 }
 
 fn destination_disk(store: &Store, id: VolumeId) -> Result<DestinationDisk, Failure> {
@@ -119,7 +120,8 @@ fn destination_disk(store: &Store, id: VolumeId) -> Result<DestinationDisk, Fail
     }
     let relative = store::volume_image(id);
     store.open_image(&relative)?;
-    Ok(DestinationDisk { path: store.root().absolute(&relative), format: kept.format, size: kept.size_bytes })
+    let location = DiskLocation::file(store.root().absolute(&relative), kept.format);
+    Ok(DestinationDisk { location, size: kept.size_bytes })
 }
 
 fn marker(instance: &Instance) -> PathBuf {

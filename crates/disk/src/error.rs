@@ -1,9 +1,9 @@
 //! Why a disk could not be opened, read or written, and what an operator is told about it.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use model::{ByteCount, DiskFormat, ErrorClass, Failure};
+use model::{ErrorClass, Failure};
 
 use crate::HeaderRefusal;
 
@@ -25,43 +25,59 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    #[error("failed to open disk {}", path.display())]
+    #[error("failed to open disk {disk}")]
     File {
-        path: PathBuf,
+        disk: String,
         #[source]
         source: io::Error,
     },
-    #[error("disk {} is {found}, not a regular file", path.display())]
-    NotRegularFile { path: PathBuf, found: &'static str },
-    #[error("disk {} is refused as qcow2", path.display())]
+    #[error("disk {disk} is {found}, not a regular file")]
+    NotRegularFile { disk: String, found: &'static str },
+    #[error("disk {disk} is refused as qcow2")]
     FormatRefused {
-        path: PathBuf,
+        disk: String,
         #[source]
         source: HeaderRefusal,
     },
-    #[error("disk {} is in use by another process: {reason}", path.display())]
-    InUse { path: PathBuf, reason: String },
-    #[error("qemu-nbd failed to open {format} disk {}: {stderr}", path.display())]
+    #[error("disk {disk} is in use by another process: {reason}")]
+    InUse { disk: String, reason: String },
+    #[error("qemu-nbd of this host has no driver for disk {disk}: {stderr}")]
+    DriverMissing { disk: String, stderr: String },
+    #[error("disk {disk} has no dirty bitmap {bitmap}")]
+    BitmapMissing { disk: String, bitmap: String },
+    #[error("failed to connect to disk {disk}")]
+    Connect {
+        disk: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("disk {disk} is not served any more")]
+    ExportGone {
+        disk: String,
+        #[source]
+        source: Box<nbd::Error>,
+    },
+    #[error("qemu-nbd failed to open {format} disk {disk}: {stderr}")]
     OpenFailed {
-        path: PathBuf,
+        disk: String,
         format: &'static str,
         stderr: String,
         #[source]
         source: Box<nbd::Error>,
     },
-    #[error("disk {} has {actual} bytes where the cloud says {expected}", path.display())]
-    ChangedSize { path: PathBuf, expected: u64, actual: u64 },
-    #[error("failed to {doing} disk {}", path.display())]
+    #[error("disk {disk} has {actual} bytes where the cloud says {expected}")]
+    ChangedSize { disk: String, expected: u64, actual: u64 },
+    #[error("failed to {doing} disk {disk}")]
     Io {
-        path: PathBuf,
+        disk: String,
         doing: &'static str,
         #[source]
         source: Box<nbd::Error>,
     },
-    #[error("qemu-nbd of disk {} ended: {status}: {stderr}", path.display())]
-    ServerDied { path: PathBuf, status: String, stderr: String },
-    #[error("qemu-nbd of disk {} did not end in time after it was asked to", path.display())]
-    ServerStuck { path: PathBuf },
+    #[error("qemu-nbd of disk {disk} ended: {status}: {stderr}")]
+    ServerDied { disk: String, status: String, stderr: String },
+    #[error("qemu-nbd of disk {disk} did not end in time after it was asked to")]
+    ServerStuck { disk: String },
 }
 
 impl Error {
@@ -83,6 +99,9 @@ impl Error {
             Self::Start { .. } => (Transient, "QEMU_NBD_START_FAILED"),
             Self::RuntimeDir { .. } => (Permanent, "DISK_RUNTIME_DIR"),
             Self::File { .. } | Self::OpenFailed { .. } => (Permanent, "DISK_OPEN_FAILED"),
+            Self::DriverMissing { .. } => (Permanent, "QEMU_NBD_DRIVER_MISSING"),
+            Self::BitmapMissing { .. } => (Permanent, "DISK_BITMAP_MISSING"),
+            Self::Connect { .. } | Self::ExportGone { .. } => (Permanent, "POINT_IN_TIME_LOST"),
             Self::NotRegularFile { .. } => (Permanent, "DISK_NOT_A_FILE"),
             Self::FormatRefused { .. } => (Permanent, "DISK_FORMAT_REFUSED"),
             Self::InUse { .. } => (Contention, "DISK_IN_USE"),
@@ -107,6 +126,13 @@ impl Error {
             Self::QemuNbdMissing { .. } => {
                 "install the Debian package qemu-utils, or set qemu_nbd to where the program is"
             }
+            Self::DriverMissing { .. } => {
+                "install the Debian package qemu-block-extra in the version of qemu-utils"
+            }
+            Self::BitmapMissing { .. } => "read the whole disk",
+            Self::Connect { .. } | Self::ExportGone { .. } => {
+                "its point in time is lost: stopping, rebuilding, migrating or imaging the instance ends it"
+            }
             Self::RuntimeDir { .. } => "make state_dir writable for the datamover",
             Self::NotRegularFile { .. } => "nothing was read; find out who put it there",
             Self::FormatRefused { .. } => "nothing was read; the image must stand alone, see qemu-img info",
@@ -127,28 +153,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// The disk that errors name.
-#[derive(Debug, Clone)]
-pub(crate) struct DiskName {
-    pub(crate) path: PathBuf,
-    pub(crate) format: DiskFormat,
-}
-
-impl DiskName {
-    pub(crate) fn new(path: &Path, format: DiskFormat) -> Self {
-        Self { path: path.to_owned(), format }
-    }
-
-    pub(crate) fn file_error(&self, source: io::Error) -> Error {
-        Error::File { path: self.path.clone(), source }
-    }
-
-    pub(crate) fn check_size(&self, expected: ByteCount, actual: u64) -> Result<(), Error> {
-        if expected.0 == actual {
-            return Ok(());
-        }
-        Err(Error::ChangedSize { path: self.path.clone(), expected: expected.0, actual })
-    }
 }

@@ -1,12 +1,12 @@
 //! Reading and writing virtual disks, each through a `qemu-nbd` child of its own.
 //!
-//! An [`Opener`] turns a path, a format and a size, all told by the cloud and none probed, into a [`DiskReader`] or a
-//! [`DiskWriter`]. This crate knows files, children and formats; it knows nothing of snapshots, chunks or messages. Its
-//! caller is the datamover.
+//! An [`Opener`] turns a location and a size, told by the host and not probed, into a [`DiskReader`] or a [`DiskWriter`].
+//! This crate knows files, RBD images, children and formats; it knows nothing of snapshots, chunks or messages. Its caller
+//! is the datamover.
 //!
 //! ```text
 //!                      open(O_NOFOLLOW), fstat: a regular file      ─┐ one file descriptor from here on: what was
-//!                      header check, if qcow2                        │ checked is what qemu opens, whatever happens
+//!                      header check and backing file, if qcow2       │ checked is what qemu opens, whatever happens
 //!  Opener ────────────▶                                              │ to the path meanwhile
 //!                      qemu-nbd, stdin = that file                  ─┘
 //!                      handshake on a socket that was connected before the child started
@@ -23,6 +23,7 @@ mod error;
 mod launcher;
 mod opener;
 mod qcow2_header;
+mod qemu_source;
 mod reader;
 mod server;
 mod source_file;
@@ -31,6 +32,6 @@ mod writer;
 
 pub use error::Error;
 pub use opener::Opener;
-pub use qcow2_header::{HeaderRefusal, Qcow2Header};
+pub use qcow2_header::{BackingFile, HeaderRefusal, Qcow2Header};
 pub use reader::DiskReader;
 pub use writer::DiskWriter;

@@ -2,12 +2,13 @@
 //!
 //! A qcow2 header can name other files: a backing file, an external data file. qemu opens what it names, with the
 //! rights of whoever runs it; so a tenant who uploads an image could have the host's files backed up as a disk (the
-//! class of CVE-2024-32498). Holdfast takes only an image that stands alone, and understands every bit that changes the
-//! meaning of its bytes.
+//! class of CVE-2024-32498). Holdfast takes an image only when it understands every bit that changes the meaning of its
+//! bytes; what it names as its backing file the caller judges, and tells qemu itself.
 //!
 //! Pure: bytes in, judgement out. Source: qemu, docs/interop/qcow2.txt.
 
 use bytes::{Buf, TryGetError};
+use model::DiskFormat;
 
 const MAGIC: u32 = 0x5146_49fb; // "QFI\xfb"
 const VERSION_2_LENGTH: u32 = 72;
@@ -21,6 +22,10 @@ const INCOMPATIBLE_HARMLESS: u64 = 1 << 0 | 1 << 3 | 1 << 4;
 const EXTENSION_END: u32 = 0;
 const EXTENSION_DATA_FILE_NAME: u32 = 0x4441_5441;
 const EXTENSION_ENCRYPTION: u32 = 0x0537_be77;
+const EXTENSION_BACKING_FORMAT: u32 = 0xe279_2aca;
+
+/// Longest name of a backing file. Source: qcow2.txt.
+const BACKING_NAME_LENGTH_MAX: u32 = 1023;
 
 /// Why an image is not opened as qcow2.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +43,10 @@ pub enum HeaderRefusal {
     HeaderLength { length: u32 },
     #[error("the image has a backing file")]
     BackingFile,
+    #[error("the image's backing file {path} is not where backing files may lie")]
+    BackingFileOutside { path: String },
+    #[error("the image does not say in a readable way what its backing file is")]
+    BackingFileUnclear,
     #[error("the image keeps its data in an external file")]
     DataFile,
     #[error("the image is encrypted")]
@@ -56,11 +65,19 @@ impl From<TryGetError> for HeaderRefusal {
     }
 }
 
-/// The header of an image that stands alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What an image names as its backing file. A stranger's word: to be judged before anything is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackingFile {
+    pub path: String,
+    pub format: DiskFormat,
+}
+
+/// The header of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Qcow2Header {
     pub version: u32,
     pub cluster_bits: u32,
+    pub backing_file: Option<BackingFile>,
     /// Size of the disk inside, in bytes.
     pub virtual_size: u64,
 }
@@ -89,9 +106,6 @@ impl Qcow2Header {
         }
         let virtual_size = fields.try_get_u64()?;
         let encryption = fields.try_get_u32()?;
-        if backing_file_offset != 0 || backing_file_length != 0 {
-            return Err(HeaderRefusal::BackingFile);
-        }
         if encryption != 0 {
             return Err(HeaderRefusal::Encrypted);
         }
@@ -100,8 +114,13 @@ impl Qcow2Header {
             2 => VERSION_2_LENGTH,
             _ => parse_version_3(fields, cluster_bits)?,
         };
-        check_extensions(file_start, header_length, cluster_bits)?;
-        Ok(Self { version, cluster_bits, virtual_size })
+        let cluster = file_start.get(..1 << cluster_bits).unwrap_or(file_start);
+        let backing_format = check_extensions(cluster, header_length)?;
+        let backing_file = match (backing_file_offset, backing_file_length) {
+            (0, 0) => None,
+            place => Some(parse_backing(cluster, place, backing_format)?),
+        };
+        Ok(Self { version, cluster_bits, backing_file, virtual_size })
     }
 }
 
@@ -124,23 +143,40 @@ fn parse_version_3(mut fields: &[u8], cluster_bits: u32) -> Result<u32, HeaderRe
     if allowed { Ok(length) } else { Err(HeaderRefusal::HeaderLength { length }) }
 }
 
-/// Walks the header extensions, and refuses those that name another file or a key. Ends: each step goes forward by 8
-/// bytes or more, within one cluster.
-fn check_extensions(file_start: &[u8], header_length: u32, cluster_bits: u32) -> Result<(), HeaderRefusal> {
-    let cluster = file_start.get(..1 << cluster_bits).unwrap_or(file_start);
+/// Walks the header extensions, and refuses those that name a data file or a key; gives the name of the backing file's
+/// format. Ends: each step goes forward by 8 bytes or more, within one cluster.
+fn check_extensions(cluster: &[u8], header_length: u32) -> Result<Option<&[u8]>, HeaderRefusal> {
     let mut rest = cluster.get(header_length as usize..).ok_or(HeaderRefusal::Truncated)?;
+    let mut backing_format = None;
     while rest.len() >= 8 {
         let (kind, length) = (rest.try_get_u32()?, rest.try_get_u32()?);
         match kind {
-            EXTENSION_END => return Ok(()),
+            EXTENSION_END => break,
             EXTENSION_DATA_FILE_NAME => return Err(HeaderRefusal::DataFile),
             EXTENSION_ENCRYPTION => return Err(HeaderRefusal::Encrypted),
+            EXTENSION_BACKING_FORMAT => backing_format = rest.get(..length as usize),
             _ => {}
         }
         let padded = (length as usize).checked_next_multiple_of(8);
         rest = padded.and_then(|padded| rest.get(padded..)).ok_or(HeaderRefusal::Extension { length })?;
     }
-    Ok(())
+    Ok(backing_format)
+}
+
+/// Reads the name at `place`, an offset and a length within the first cluster. Its format must be said: we do not probe.
+fn parse_backing(
+    cluster: &[u8],
+    (offset, length): (u64, u32),
+    format: Option<&[u8]>,
+) -> Result<BackingFile, HeaderRefusal> {
+    let start = usize::try_from(offset).map_err(|_| HeaderRefusal::BackingFileUnclear)?;
+    let end = start.checked_add(length as usize).filter(|_| (1..=BACKING_NAME_LENGTH_MAX).contains(&length));
+    let name = end.and_then(|end| cluster.get(start..end)).ok_or(HeaderRefusal::BackingFileUnclear)?;
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    let path = text(name).filter(|name| name.starts_with('/') && !name.contains('\0'));
+    let format = format.and_then(text).and_then(|format| format.parse().ok());
+    let (path, format) = path.zip(format).ok_or(HeaderRefusal::BackingFileUnclear)?;
+    Ok(BackingFile { path: path.to_owned(), format })
 }
 
 fn skip(fields: &mut &[u8], count: usize) -> Result<(), HeaderRefusal> {

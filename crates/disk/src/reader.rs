@@ -5,7 +5,7 @@ use model::{ByteCount, Extent};
 
 use crate::Error;
 use crate::server::Server;
-use crate::status_walk::walk;
+use crate::status_walk::{walk, walk_dirty};
 
 /// A disk open for reading. All methods take `&self`: several tasks may read through one `Arc`.
 ///
@@ -44,6 +44,15 @@ impl DiskReader {
             return Ok(vec![Extent { offset: 0, length: size }]);
         }
         let extents = walk(client, |status| !status.is_zero).await;
+        extents.map_err(|source| self.server.io_error("map", source))
+    }
+
+    /// The extents that may have changed since the point in time of the dirty bitmap with which the disk was opened.
+    ///
+    /// Shape: as for `allocated_extents`; of the bitmap's granularity. Errors: also when it was opened without one.
+    /// Cancel safe: yes.
+    pub async fn changed_extents(&self) -> Result<Vec<Extent>, Error> {
+        let extents = walk_dirty(&self.server.client).await;
         extents.map_err(|source| self.server.io_error("map", source))
     }
 

@@ -1,4 +1,5 @@
-//! One `qemu-nbd` child with one connection to it.
+//! One connection to a disk, and the `qemu-nbd` child that serves it; of an export that is there already the connection
+//! alone.
 //!
 //! The connection is made before the child: we listen on a socket in a fresh directory of mode 0700, connect to it
 //! ourselves, and remove both names. The child gets the listening socket the way systemd would give it (descriptor 3,
@@ -23,16 +24,15 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use model::DiskFormat;
+use model::{DiskFormat, DiskLocation, NbdExport};
 use runtime::Entropy;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::error::DiskName;
 use crate::launcher::launch;
-use crate::source_file::open_disk_file;
+use crate::qemu_source::QemuSource;
 use crate::{Error, Opener};
 
 /// How long a child may take to close its disk: qemu writes back the metadata of a large qcow2 then.
@@ -44,9 +44,11 @@ const END_MAX: Duration = Duration::from_secs(5);
 /// How much of a child's stderr is kept; the rest is read and dropped. Units: bytes.
 const STDERR_LENGTH_MAX: u64 = 4096;
 
-/// `$1` is the pid that must still be our parent; the rest is the command. `$$` stays its pid through `exec`.
+/// `$1` is the pid that must still be our parent; `$2` our descriptor of the backing file, or nothing; the rest is the
+/// command. `$$` stays its pid through `exec`.
 const SCRIPT: &str = r#"[ "$PPID" = "$1" ] || exit 1
-shift
+[ -z "$2" ] || exec 4<"/proc/$1/fd/$2"
+shift 2
 ulimit -c 0
 LISTEN_PID=$$
 export LISTEN_PID
@@ -59,50 +61,96 @@ pub(crate) enum Access {
     Write,
 }
 
-/// A child and the connection to it.
+/// The connection to a disk, and the child that serves it.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) client: nbd::Client,
-    process: Process,
-    name: DiskName,
+    /// Absent: somebody else serves it.
+    process: Option<Process>,
+    location: DiskLocation,
 }
 
 impl Server {
-    /// Starts a child that serves the disk, and shakes hands with it.
+    /// Connects to the disk: through a child, unless it is served already.
     ///
     /// Errors: any but those of an open disk. Cancel safe: yes; a child is killed.
-    pub(crate) async fn start(opener: &Opener, name: DiskName, access: Access) -> Result<Self, Error> {
-        let (prepared_opener, prepared_name) = (opener.clone(), name.clone());
+    pub(crate) async fn start(
+        opener: &Opener,
+        location: &DiskLocation,
+        access: Access,
+        dirty_bitmap: Option<&str>,
+    ) -> Result<Self, Error> {
+        let options =
+            nbd::Options { dirty_bitmap: dirty_bitmap.map(str::to_owned), ..nbd::Options::default() };
+        match location {
+            DiskLocation::Export(export) => Self::join(location, export, options).await,
+            DiskLocation::File(_) | DiskLocation::Rbd(_) => {
+                Self::launch(opener, location, access, options).await
+            }
+        }
+    }
+
+    async fn launch(
+        opener: &Opener,
+        location: &DiskLocation,
+        access: Access,
+        options: nbd::Options,
+    ) -> Result<Self, Error> {
+        let (prepared_opener, prepared_location) = (opener.clone(), location.clone());
         let preparation =
-            tokio::task::spawn_blocking(move || Prepared::new(&prepared_opener, &prepared_name, access));
-        let Prepared { binary, stream, command } =
-            preparation.await.map_err(|error| name.file_error(error.into()))??;
+            tokio::task::spawn_blocking(move || Prepared::new(&prepared_opener, &prepared_location, access));
+        let prepared = preparation
+            .await
+            .map_err(|error| Error::File { disk: location.to_string(), source: error.into() })??;
+        let Prepared { binary, stream, command, backing } = prepared;
         let mut process = match launch(command).await {
             Ok(child) => Process::new(child),
             Err(source) => return Err(Error::Start { binary, source }),
         };
-        match nbd::Client::connect(stream, nbd::Options::default()).await {
-            Ok(client) => Ok(Self { client, process, name }),
+        let connected = nbd::Client::connect(stream, options).await;
+        drop(backing); // the child has opened it by now, or never will
+        match connected {
+            Ok(client) => Ok(Self { client, process: Some(process), location: location.clone() }),
             Err(source) => {
                 let (_, stderr) = process.end(END_MAX).await;
-                Err(open_error(name, stderr, source))
+                Err(open_error(location, stderr, source))
             }
+        }
+    }
+
+    /// Connects to an export of somebody else's.
+    async fn join(location: &DiskLocation, export: &NbdExport, options: nbd::Options) -> Result<Self, Error> {
+        let options = nbd::Options { export_name: export.name.clone(), ..options };
+        let disk = location.to_string();
+        let stream = match tokio::net::UnixStream::connect(&export.socket).await {
+            Ok(stream) => stream,
+            Err(source) => return Err(Error::Connect { disk, source }),
+        };
+        match nbd::Client::connect(stream, options).await {
+            Ok(client) => Ok(Self { client, process: None, location: location.clone() }),
+            Err(source) => Err(Error::ExportGone { disk, source: Box::new(source) }),
         }
     }
 
     /// The child's process id.
     pub(crate) fn pid(&self) -> Option<u32> {
-        self.process.child.id()
+        self.process.as_ref()?.child.id()
     }
 
     /// The disk that is served.
-    pub(crate) const fn name(&self) -> &DiskName {
-        &self.name
+    pub(crate) const fn location(&self) -> &DiskLocation {
+        &self.location
     }
 
-    /// The error of a failed call, with what was being done.
+    /// The error of a failed call, with what was being done. An export that ended took its point in time with it; a child
+    /// of ours is started again.
     pub(crate) fn io_error(&self, doing: &'static str, source: nbd::Error) -> Error {
-        Error::Io { path: self.name.path.clone(), doing, source: Box::new(source) }
+        let (disk, source) = (self.location.to_string(), Box::new(source));
+        let gone = matches!(*source, nbd::Error::Lost { .. } | nbd::Error::Overdue { .. });
+        match self.process {
+            None if gone => Error::ExportGone { disk, source },
+            _ => Error::Io { disk, doing, source },
+        }
     }
 
     /// Disconnects and waits until the child has closed the disk and ended well.
@@ -110,11 +158,13 @@ impl Server {
     /// Errors: `Io`, `ServerDied`, `ServerStuck`.
     pub(crate) async fn close(mut self) -> Result<(), Error> {
         let disconnected = self.client.clone().close().await;
-        let (status, stderr) = self.process.end(CLOSE_MAX).await;
-        let path = self.name.path.clone();
-        let Some(status) = status else { return Err(Error::ServerStuck { path }) };
-        if !status.success() {
-            return Err(Error::ServerDied { path, status: status.to_string(), stderr });
+        let disk = self.location.to_string();
+        if let Some(process) = &mut self.process {
+            let (status, stderr) = process.end(CLOSE_MAX).await;
+            let Some(status) = status else { return Err(Error::ServerStuck { disk }) };
+            if !status.success() {
+                return Err(Error::ServerDied { disk, status: status.to_string(), stderr });
+            }
         }
         disconnected.map_err(|source| self.io_error("close", source))
     }
@@ -125,18 +175,21 @@ struct Prepared {
     binary: PathBuf,
     stream: tokio::net::UnixStream,
     command: Command,
+    /// Held open until the child has opened it through us.
+    backing: Option<File>,
 }
 
 impl Prepared {
-    /// Opens and judges the file, and makes the connection. Blocks on the file system.
-    fn new(opener: &Opener, name: &DiskName, access: Access) -> Result<Self, Error> {
+    /// Opens and judges the files, and makes the connection. Blocks on the file system.
+    fn new(opener: &Opener, location: &DiskLocation, access: Access) -> Result<Self, Error> {
         let binary = find_binary(&opener.qemu_nbd)?;
-        let file = open_disk_file(name, access)?;
+        let source = QemuSource::open(location, access)?;
         let (listener, stream) = make_connection(&opener.runtime_dir)
             .map_err(|source| Error::RuntimeDir { path: opener.runtime_dir.clone(), source })?;
-        let mut command = make_command(&binary, name.format, access);
-        command.stdin(Stdio::from(file)).stdout(Stdio::from(OwnedFd::from(listener)));
-        Ok(Self { binary, stream, command })
+        let mut command = make_command(&binary, &source, access);
+        let stdin = source.file.map_or_else(Stdio::null, Stdio::from);
+        command.stdin(stdin).stdout(Stdio::from(OwnedFd::from(listener)));
+        Ok(Self { binary, stream, command, backing: source.backing })
     }
 }
 
@@ -186,13 +239,17 @@ async fn read_stderr(stderr: Option<ChildStderr>) -> String {
 }
 
 /// The error for a child that did not come to serve.
-fn open_error(name: DiskName, stderr: String, source: nbd::Error) -> Error {
-    let DiskName { path, format } = name;
+fn open_error(location: &DiskLocation, stderr: String, source: nbd::Error) -> Error {
+    let disk = location.to_string();
     // qemu's words since 2.10: Failed to get "write" lock; Is another process using the image?
     if stderr.contains("lock") && stderr.contains("Failed to get") {
-        return Error::InUse { path, reason: stderr };
+        return Error::InUse { disk, reason: stderr };
     }
-    Error::OpenFailed { path, format: format.as_str(), stderr, source: Box::new(source) }
+    if stderr.contains("Unknown driver") || stderr.contains("Unknown protocol") {
+        return Error::DriverMissing { disk, stderr };
+    }
+    let format = location.format().map_or("", DiskFormat::as_str);
+    Error::OpenFailed { disk, format, stderr, source: Box::new(source) }
 }
 
 /// A listening socket and a connection to it that waits to be accepted; both names are gone already.
@@ -216,7 +273,7 @@ fn connect_within(dir: &Path) -> io::Result<(UnixListener, tokio::net::UnixStrea
 }
 
 /// The command but for its standard input, the disk, and its standard output, the listening socket.
-fn make_command(binary: &Path, format: DiskFormat, access: Access) -> Command {
+fn make_command(binary: &Path, source: &QemuSource, access: Access) -> Command {
     let mut command = match find_in_path("setpriv".as_ref()) {
         Some(setpriv) => {
             let mut command = Command::new(setpriv);
@@ -226,13 +283,14 @@ fn make_command(binary: &Path, format: DiskFormat, access: Access) -> Command {
         // Without it a child ends with its connection all the same, once it has one.
         None => Command::new("/bin/sh"),
     };
-    command.args(["-c", SCRIPT, "holdfast-qemu-nbd", &std::process::id().to_string()]).arg(binary);
+    let backing = source.backing.as_ref().map_or_else(String::new, |file| file.as_raw_fd().to_string());
+    command.args(["-c", SCRIPT, "holdfast-qemu-nbd", &std::process::id().to_string(), &backing]).arg(binary);
     if access == Access::Read {
         command.arg("--read-only");
     }
     // writeback: through the page cache; what must be durable is flushed by us.
     command.args(["--cache=writeback", "--discard=unmap", "--detect-zeroes=off", "--image-opts"]);
-    command.arg(format!("driver={},file.driver=file,file.filename=/proc/self/fd/0", format.as_str()));
+    command.arg(&source.options);
     command
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")

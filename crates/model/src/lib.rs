@@ -3,6 +3,7 @@
 //! Everything imports this crate; it imports none of ours, does no I/O and has no async. Wire, database, REST and
 //! target have their own types and convert at their edge.
 
+mod disk_location;
 mod failure;
 mod id;
 mod job;
@@ -14,6 +15,7 @@ mod time;
 mod transition;
 mod workload;
 
+pub use disk_location::{DiskLocation, ImageFile, NbdExport, RbdImage};
 pub use failure::{ErrorClass, Failure};
 pub use id::{
     DiskId, HostName, InstanceId, InvalidId, JobId, LineageId, MessageId, PackId, PoolName, ProjectId,

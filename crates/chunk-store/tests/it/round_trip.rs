@@ -243,3 +243,44 @@ fn the_record_of_a_new_target_has_the_version_of_the_format() {
     let record: backup_target::RepoRecord = serde_json::from_slice(&text).unwrap();
     assert_eq!((record.format, record.target_id), (target_format::FORMAT_VERSION, id));
 }
+
+#[tokio::test]
+async fn kept_slots_hold_what_the_parent_holds_without_being_given() {
+    let world = World::new();
+    let mut disk = make_disk();
+    let (first, _) = world.back_up(&disk, None).await;
+    disk[3 * CHUNK..4 * CHUNK].copy_from_slice(&make_noise(CHUNK, 9));
+    let second = new_snapshot();
+    let Opened::New(mut session) = world.open(second, Some(first), disk.len()).await.unwrap() else {
+        panic!()
+    };
+    session.keep(0..3).await.unwrap();
+    session.keep(4..session.slot_count()).await.unwrap();
+    assert_eq!(session.done_slots(), [0..3, 4..session.slot_count()]);
+    session.put(3, Bytes::copy_from_slice(&disk[3 * CHUNK..4 * CHUNK])).await.unwrap();
+    let summary = session.finish().await.unwrap();
+    assert_eq!(summary.chunks_stored_count, 1);
+    assert!(world.restore(second).await.unwrap() == disk);
+}
+
+#[tokio::test]
+async fn a_slot_without_a_counterpart_in_the_parent_is_not_kept() {
+    let world = World::new();
+    let mut disk = make_disk();
+    let (first, _) = world.back_up(&disk, None).await;
+    let partial = (disk.len() / CHUNK) as u64;
+    disk.extend(make_noise(2 * CHUNK, 9));
+    let second = new_snapshot();
+    let Opened::New(mut session) = world.open(second, Some(first), disk.len()).await.unwrap() else {
+        panic!()
+    };
+    let end = session.slot_count();
+    session.keep(0..end).await.unwrap();
+    assert_eq!(session.done_slots(), [0..partial], "the disk grew: its end is another");
+    let Opened::New(mut full) = world.open(new_snapshot(), None, disk.len()).await.unwrap() else { panic!() };
+    full.keep(0..end).await.unwrap();
+    assert!(full.done_slots().is_empty(), "without a parent there is nothing to keep");
+    feed(&mut session, &disk).await.unwrap();
+    session.finish().await.unwrap();
+    assert!(world.restore(second).await.unwrap() == disk);
+}

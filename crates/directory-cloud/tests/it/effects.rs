@@ -1,7 +1,7 @@
 //! What the cloud workers and dmapi can do.
 
 use cloud::{Cloud as _, Host as _, Located, Placement as _, ResourceKind};
-use model::{ByteCount, DiskFormat, InstanceId, VolumeId};
+use model::{ByteCount, DiskFormat, DiskLocation, InstanceId, VolumeId};
 
 use crate::toy::{self, IMAGE_SIZE, Toy, others, project, tag};
 
@@ -105,9 +105,9 @@ async fn a_new_volume_is_empty_and_of_its_format() {
         let volume = toy::make_volume(name, format);
         let id = toy.cloud().create_volume(&project(), &volume).await.unwrap();
         let disk = toy.host("host-a").destination_disk(id).await.unwrap();
-        assert_eq!((disk.format, disk.size), (format, ByteCount::mib(8)));
-        assert_eq!(disk.path, toy.path().join(format!("volumes/{id}/disk.img")));
-        let begins = std::fs::read(&disk.path).unwrap();
+        let path = toy.path().join(format!("volumes/{id}/disk.img"));
+        assert_eq!((disk.location, disk.size), (DiskLocation::file(&path, format), ByteCount::mib(8)));
+        let begins = std::fs::read(&path).unwrap();
         match format {
             DiskFormat::Raw => assert!(begins.len() == 8 << 20 && begins.iter().all(|byte| *byte == 0)),
             DiskFormat::Qcow2 => assert!(begins.starts_with(b"QFI\xfb")),

@@ -1,7 +1,7 @@
 //! What a datamover can do: for the instances of its own host only.
 
 use cloud::{Cloud as _, Frozen, Host as _, Thawed};
-use model::{ByteCount, DiskFormat, InstanceId, VolumeSnapshotId};
+use model::{ByteCount, DiskFormat, DiskLocation, InstanceId, VolumeSnapshotId};
 
 use crate::toy::{self, IMAGE_SIZE, Toy, project, tag};
 
@@ -49,8 +49,9 @@ async fn a_source_is_the_volume_snapshot_of_that_disk_and_no_other() {
     let disks = toy.describe(toy.web.id).await.disks;
     let cut = cloud.create_volume_snapshot(&project(), toy.volume(0), &tag("t")).await.unwrap();
     let source = host.source_disk(toy.web.id, &disks[0].id, cut).await.unwrap();
-    assert_eq!((source.format, source.size), (DiskFormat::Raw, ByteCount(IMAGE_SIZE)));
-    assert_eq!(source.path, toy.path().join(format!("volume-snapshots/{cut}/disk.img")));
+    let path = toy.path().join(format!("volume-snapshots/{cut}/disk.img"));
+    assert_eq!(source.location, DiskLocation::file(path, DiskFormat::Raw));
+    assert_eq!((source.size, source.changes), (ByteCount(IMAGE_SIZE), None));
     let refused = host.source_disk(toy.web.id, &disks[1].id, cut).await.unwrap_err();
     assert_eq!(refused.code, "NO_SUCH_DISK", "the snapshot is of another disk");
     let missing = VolumeSnapshotId::from_uuid(toy.web.id.uuid());

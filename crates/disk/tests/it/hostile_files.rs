@@ -5,15 +5,15 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use model::{ByteCount, DiskFormat, ErrorClass, Failure};
+use model::{ByteCount, DiskFormat, DiskLocation, ErrorClass, Failure};
 
 use crate::bench::{Bench, make_bytes, qemu_img, text};
 
 const SIZE: ByteCount = ByteCount(1 << 20);
 
 async fn refusal(bench: &Bench, path: &Path, format: DiskFormat) -> Failure {
-    let read = bench.opener.read(path, format, SIZE).await.unwrap_err().failure();
-    let write = bench.opener.write(path, format, SIZE).await.unwrap_err().failure();
+    let read = bench.opener.read(&DiskLocation::file(path, format), SIZE).await.unwrap_err().failure();
+    let write = bench.opener.write(&DiskLocation::file(path, format), SIZE).await.unwrap_err().failure();
     assert_eq!((&read.code, read.class), (&write.code, write.class));
     assert!(read.message.contains(text(path)), "{read}");
     read
@@ -29,7 +29,7 @@ async fn a_raw_disk_that_holds_a_qcow2_header_naming_a_host_file_reads_as_its_ow
     let bytes = std::fs::read(&path).unwrap();
     assert!(bytes.starts_with(b"QFI\xfb"));
 
-    let reader = bench.opener.read(&path, DiskFormat::Raw, SIZE).await.unwrap();
+    let reader = bench.opener.read(&DiskLocation::file(&path, DiskFormat::Raw), SIZE).await.unwrap();
     assert!(reader.read(0, SIZE.0).await.unwrap() == bytes);
     reader.close().await.unwrap();
 }
@@ -134,7 +134,7 @@ async fn a_missing_disk_is_named() {
 async fn a_path_full_of_qemus_syntax_is_only_a_path() {
     let bench = Bench::new();
     let path = bench.make_raw("a,driver=null-co,size=1:json:{\"x\":1} \n", &vec![3; 1 << 20]);
-    let reader = bench.opener.read(&path, DiskFormat::Raw, SIZE).await.unwrap();
+    let reader = bench.opener.read(&DiskLocation::file(&path, DiskFormat::Raw), SIZE).await.unwrap();
     assert!(reader.read(0, 4096).await.unwrap().iter().all(|&byte| byte == 3));
 }
 
@@ -147,7 +147,8 @@ async fn a_missing_program_is_named_with_its_package() {
     for program in [PathBuf::from("no-such-qemu-nbd"), bench.path("qemu-nbd"), script] {
         let mut opener = bench.opener.clone();
         opener.qemu_nbd = program.clone();
-        let failure = opener.read(&path, DiskFormat::Raw, SIZE).await.unwrap_err().failure();
+        let failure =
+            opener.read(&DiskLocation::file(&path, DiskFormat::Raw), SIZE).await.unwrap_err().failure();
         assert_eq!((failure.code.as_str(), failure.class), ("QEMU_NBD_MISSING", ErrorClass::Permanent));
         assert!(failure.message.contains(text(&program)), "{failure}");
         assert!(failure.message.contains("qemu-utils"), "{failure}");
@@ -163,7 +164,7 @@ async fn a_program_that_is_not_qemu_nbd_fails_at_once_with_what_it_said() {
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut opener = bench.opener.clone();
     opener.qemu_nbd = program;
-    let failure = opener.read(&path, DiskFormat::Raw, SIZE).await.unwrap_err().failure();
+    let failure = opener.read(&DiskLocation::file(&path, DiskFormat::Raw), SIZE).await.unwrap_err().failure();
     assert_eq!(failure.code, "DISK_OPEN_FAILED");
     assert!(failure.message.len() < 8192, "the words are bounded");
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ByteCount, DiskFormat, ErrorClass};
+use model::{ByteCount, DiskFormat, DiskLocation, ErrorClass};
 use tokio::time::timeout;
 
 use crate::bench::{Bench, is_running, make_bytes, text, wait_for};
@@ -23,7 +23,7 @@ async fn a_process_that_holds_a_disk_open() {
     let (Ok(path), Ok(program)) = (std::env::var(HELD_DISK), std::env::var(HELD_BY)) else { return };
     let mut bench = Bench::new();
     bench.opener.qemu_nbd = program.into();
-    let writer = bench.opener.write(path.as_ref(), DiskFormat::Raw, SIZE).await.unwrap();
+    let writer = bench.opener.write(&DiskLocation::file(path, DiskFormat::Raw), SIZE).await.unwrap();
     println!("\npid {}", writer.server_pid().unwrap());
     std::future::pending::<()>().await;
 }
@@ -75,7 +75,7 @@ fn no_child_outlives_a_process_that_is_killed_before_the_handshake() {
 async fn a_dropped_disk_ends_its_child() {
     let bench = Bench::new();
     let path = bench.make_raw("disk", &vec![1; 4 << 20]);
-    let reader = bench.opener.read(&path, DiskFormat::Raw, SIZE).await.unwrap();
+    let reader = bench.opener.read(&DiskLocation::file(&path, DiskFormat::Raw), SIZE).await.unwrap();
     let pid = reader.server_pid().unwrap();
     assert!(is_running(pid));
     drop(reader);
@@ -87,7 +87,9 @@ async fn a_child_that_is_killed_in_mid_read_fails_every_read_at_once() {
     let bench = Bench::new();
     let path = bench.path("disk");
     std::fs::write(&path, make_bytes(64 << 20, 7)).unwrap();
-    let reader = Arc::new(bench.opener.read(&path, DiskFormat::Raw, ByteCount(64 << 20)).await.unwrap());
+    let reader = Arc::new(
+        bench.opener.read(&DiskLocation::file(&path, DiskFormat::Raw), ByteCount(64 << 20)).await.unwrap(),
+    );
     let pid = reader.server_pid().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..4 {
@@ -118,13 +120,14 @@ async fn an_abandoned_opening_leaves_no_child() {
     let bench = Bench::new();
     let path = bench.make_raw("disk", &vec![1; 4 << 20]);
     for round in 0..30_u64 {
-        let opening = bench.opener.write(&path, DiskFormat::Raw, SIZE);
+        let location = DiskLocation::file(&path, DiskFormat::Raw);
+        let opening = bench.opener.write(&location, SIZE);
         let _ = timeout(Duration::from_millis(round * 2), opening).await;
     }
     // A child that was left would hold the write lock for ever.
     let mut opened = None;
     for _ in 0..200 {
-        opened = bench.opener.write(&path, DiskFormat::Raw, SIZE).await.ok();
+        opened = bench.opener.write(&DiskLocation::file(&path, DiskFormat::Raw), SIZE).await.ok();
         if opened.is_some() {
             break;
         }
@@ -139,7 +142,7 @@ async fn nothing_is_left_in_the_runtime_directory_and_only_we_may_look_into_it()
     // Longer than a socket's name may be.
     bench.opener.runtime_dir = bench.path(&"deep/".repeat(40)).join("run");
     let path = bench.make_raw("disk", &vec![1; 4 << 20]);
-    let reader = bench.opener.read(&path, DiskFormat::Raw, SIZE).await.unwrap();
+    let reader = bench.opener.read(&DiskLocation::file(&path, DiskFormat::Raw), SIZE).await.unwrap();
     let dir = &bench.opener.runtime_dir;
     assert_eq!(std::fs::read_dir(dir).unwrap().count(), 0);
     assert_eq!(std::fs::metadata(dir).unwrap().permissions().mode() & 0o777, 0o700);

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)] // all of it is tests
 
 mod bench;
+mod exports;
 mod hostile_files;
 mod lifetime;
+mod overlays;
 mod reading;
 mod writing;

@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use disk::DiskWriter;
-use model::{ByteCount, DiskFormat, ErrorClass, Extent};
+use model::{ByteCount, DiskFormat, DiskLocation, ErrorClass, Extent};
 
 use crate::bench::{Bench, make_bytes, qemu_img, text};
 
 const MIB: usize = 1 << 20;
 
 async fn open(bench: &Bench, name: &str, format: DiskFormat, size: usize) -> DiskWriter {
-    bench.opener.write(&bench.path(name), format, ByteCount(size as u64)).await.unwrap()
+    bench.opener.write(&DiskLocation::file(&bench.path(name), format), ByteCount(size as u64)).await.unwrap()
 }
 
 /// An empty disk of either format.
@@ -98,14 +98,15 @@ async fn a_disk_that_is_written_is_in_use_for_everybody_else() {
         make_empty(&bench, "disk", format, MIB);
         let (path, size) = (bench.path("disk"), ByteCount(MIB as u64));
         let writer = open(&bench, "disk", format, MIB).await;
-        let second = bench.opener.write(&path, format, size).await.unwrap_err().failure();
-        let reader = bench.opener.read(&path, format, size).await.unwrap_err().failure();
+        let second =
+            bench.opener.write(&DiskLocation::file(&path, format), size).await.unwrap_err().failure();
+        let reader = bench.opener.read(&DiskLocation::file(&path, format), size).await.unwrap_err().failure();
         for failure in [second, reader] {
             assert_eq!((failure.code.as_str(), failure.class), ("DISK_IN_USE", ErrorClass::Contention));
             assert!(failure.message.contains(text(&path)), "{failure}");
         }
         writer.close().await.unwrap();
-        let again = bench.opener.write(&path, format, size).await.unwrap();
+        let again = bench.opener.write(&DiskLocation::file(&path, format), size).await.unwrap();
         again.close().await.unwrap();
     }
 }
@@ -125,12 +126,13 @@ async fn a_disk_that_a_guest_uses_is_in_use() {
             .unwrap();
         // It says its prompt when the disk is open.
         guest.stdout.as_mut().unwrap().read_exact(&mut [0; 4]).unwrap();
-        let failure = bench.opener.write(&path, format, size).await.unwrap_err().failure();
+        let failure =
+            bench.opener.write(&DiskLocation::file(&path, format), size).await.unwrap_err().failure();
         assert_eq!(failure.code, "DISK_IN_USE", "{failure}");
         assert!(failure.message.contains("write\" lock"), "{failure}");
         drop(guest.stdin.take());
         guest.wait().unwrap();
-        bench.opener.write(&path, format, size).await.unwrap().close().await.unwrap();
+        bench.opener.write(&DiskLocation::file(&path, format), size).await.unwrap().close().await.unwrap();
     }
 }
 
@@ -152,7 +154,11 @@ async fn a_closed_disk_is_released_at_once() {
         writer.write(0, Bytes::from(vec![round; 4096])).await.unwrap();
         writer.close().await.unwrap();
         assert!(!crate::bench::is_running(pid));
-        let reader = bench.opener.read(&path, DiskFormat::Qcow2, ByteCount(MIB as u64)).await.unwrap();
+        let reader = bench
+            .opener
+            .read(&DiskLocation::file(&path, DiskFormat::Qcow2), ByteCount(MIB as u64))
+            .await
+            .unwrap();
         assert!(reader.read(0, 4096).await.unwrap().iter().all(|&byte| byte == round));
         reader.close().await.unwrap();
     }

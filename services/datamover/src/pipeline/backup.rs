@@ -1,6 +1,7 @@
 //! A disk on its way to a target.
 //!
 //! ```text
+//!  extents that changed since the parent, if known ─▶ all other slots are kept, unread
 //!  allocated extents ─▶ slots to read ─▶ 16 reads in flight ─▶ BackupSession::put ─▶ … ─▶ finish: the manifest
 //!  all other slots are holes; slots that an earlier attempt made durable are neither read nor put
 //! ```
@@ -9,11 +10,11 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use chunk_store::{BackupSession, ManifestSummary, Opened, SessionSpec};
-use cloud::SourceDisk;
+use cloud::{ChangeRecord, SourceDisk};
 use disk::DiskReader;
 use futures::StreamExt as _;
 use futures::stream;
-use model::{ByteCount, LineageId, SnapshotId, TargetId};
+use model::{ByteCount, Extent, LineageId, SnapshotId, TargetId};
 use proto::rep::v1::DiskTransferred;
 
 use super::fence::Fenced;
@@ -70,7 +71,8 @@ pub async fn run(means: &Means, backup: &Backup, control: &Control) -> Result<Di
         }
         Opened::AlreadyComplete(summary) => return Ok(report(&summary, 0, means, started_at)),
     };
-    let reader = match open_disk(means, &backup.source, control).await {
+    let mut session = session;
+    let reader = match open_disk(means, backup, &mut session, control).await {
         Ok(reader) => reader,
         Err(halt) => {
             session.close().await;
@@ -86,13 +88,54 @@ pub async fn run(means: &Means, backup: &Backup, control: &Control) -> Result<Di
     Ok(report(&summary, bytes_read, means, started_at))
 }
 
-async fn open_disk(means: &Means, source: &SourceDisk, control: &Control) -> Result<DiskReader, Halt> {
-    tokio::select! {
+/// Opens the disk, and tells the session what of it is known not to have changed since the parent.
+async fn open_disk(
+    means: &Means,
+    backup: &Backup,
+    session: &mut BackupSession,
+    control: &Control,
+) -> Result<DiskReader, Halt> {
+    let (reader, changed) = tokio::select! {
         biased; // a disk server that is being opened dies with the future
-        halt = control.stopped() => Err(halt),
-        opened = means.disks.read(&source.path, source.format, source.size) => {
-            opened.map_err(|error| Halt::failed(error.failure()))
+        halt = control.stopped() => return Err(halt),
+        opened = open_with_changes(means, backup) => opened.map_err(|error| Halt::failed(error.failure()))?,
+    };
+    if let Some(changed) = changed {
+        let slot_count = session.slot_count();
+        let touched = slots::touched(&changed, session.slot_length(0).max(1), slot_count);
+        for unchanged in slots::gaps(&touched, slot_count) {
+            session.keep(unchanged).await.map_err(|error| stored(control, &error))?;
         }
+    }
+    Ok(reader)
+}
+
+/// The disk, and the extents that changed since the parent; `None`: that is not known.
+async fn open_with_changes(
+    means: &Means,
+    backup: &Backup,
+) -> Result<(DiskReader, Option<Vec<Extent>>), disk::Error> {
+    let SourceDisk { location, size, changes } = &backup.source;
+    // A record that began at another point in time says nothing of what the parent holds.
+    let changes = changes.as_ref().filter(|changes| Some(changes.since) == backup.parent);
+    match changes.map(|changes| &changes.record) {
+        Some(ChangeRecord::Extents(extents)) => {
+            Ok((means.disks.read(location, *size).await?, Some(extents.clone())))
+        }
+        Some(ChangeRecord::DirtyBitmap(name)) => {
+            match means.disks.read_with_bitmap(location, *size, name).await {
+                Ok(reader) => {
+                    let changed = reader.changed_extents().await?;
+                    Ok((reader, Some(changed)))
+                }
+                Err(error @ disk::Error::BitmapMissing { .. }) => {
+                    tracing::warn!(%error, "the whole disk is read");
+                    Ok((means.disks.read(location, *size).await?, None))
+                }
+                Err(error) => Err(error),
+            }
+        }
+        None => Ok((means.disks.read(location, *size).await?, None)),
     }
 }
 
@@ -131,6 +174,7 @@ async fn feed(
     // Slot 0 is of full length unless it is the only one.
     let chunk_size = session.slot_length(0).max(1);
     let populated = slots::touched(&extents, chunk_size, slot_count);
+    // What was kept of the parent is done, and stays as it is.
     for hole in slots::gaps(&populated, slot_count) {
         session.put_hole(hole).await.map_err(|error| stored(control, &error))?;
     }

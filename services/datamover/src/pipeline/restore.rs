@@ -67,13 +67,18 @@ pub async fn run(means: &Means, restore: &Restore, control: &Control) -> Result<
     if destination.size < restorer.disk_size() {
         return Err(Halt::effect_free(Failure::permanent(
             "DESTINATION_TOO_SMALL",
-            format!("the volume has {}, the disk needs {}", destination.size, restorer.disk_size()),
+            format!(
+                "{} has {}, the disk needs {}",
+                destination.location,
+                destination.size,
+                restorer.disk_size()
+            ),
         )));
     }
     control.may_write().await?;
     let writer = means
         .disks
-        .write(&destination.path, destination.format, destination.size)
+        .write(&destination.location, destination.size)
         .await
         .map_err(|error| Halt::failed(error.failure()))?;
     let job = Job { means, restorer: &restorer, writer: &writer, control };

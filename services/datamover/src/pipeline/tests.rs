@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use backup_target::PosixTarget;
 use chunk_store::FileKeys;
 use cloud::{DestinationDisk, SourceDisk};
-use model::{ByteCount, DiskFormat, ErrorClass, LineageId, SnapshotId, TargetId, Timestamp};
+use model::{ByteCount, DiskFormat, DiskLocation, ErrorClass, LineageId, SnapshotId, TargetId, Timestamp};
 use proto::rep::v1::{DiskTransferred, DiskWritten};
 use runtime::{Clock as _, Entropy, FaultTable, ManualClock, SystemClock};
 
@@ -19,6 +19,8 @@ use crate::lease::Lease;
 use crate::limits::ByteBudget;
 use crate::outcome::{Halt, StopReason};
 use crate::targets::Targets;
+
+mod changes;
 
 const MIB: usize = 1 << 20;
 
@@ -59,7 +61,11 @@ impl Bench {
     fn make_backup(&self, path: &Path, format: DiskFormat, size: usize) -> Backup {
         let snapshot_id = SnapshotId::from_uuid(Entropy.uuid());
         Backup {
-            source: SourceDisk { path: path.to_owned(), format, size: ByteCount(size as u64) },
+            source: SourceDisk {
+                location: DiskLocation::file(path, format),
+                size: ByteCount(size as u64),
+                changes: None,
+            },
             target_id: self.target_id,
             lineage_id: self.lineage_id,
             snapshot_id,
@@ -133,13 +139,14 @@ fn make_image(bench: &Bench, name: &str, format: DiskFormat, bytes: &[u8]) -> Pa
 fn make_destination(bench: &Bench, format: DiskFormat, size: usize) -> DestinationDisk {
     let path = bench.path(&format!("destination-{}", Entropy.uuid()));
     qemu_img(&["create", "-q", "-f", format.as_str(), path.to_str().unwrap(), &size.to_string()]);
-    DestinationDisk { path, format, size: ByteCount(size as u64) }
+    DestinationDisk { location: DiskLocation::file(path, format), size: ByteCount(size as u64) }
 }
 
 fn read_image(bench: &Bench, disk: &DestinationDisk) -> Vec<u8> {
     let raw = bench.path("read-back.raw");
-    let path = disk.path.to_str().unwrap();
-    qemu_img(&["convert", "-f", disk.format.as_str(), "-O", "raw", path, raw.to_str().unwrap()]);
+    let DiskLocation::File(image) = &disk.location else { panic!("not a file") };
+    let (path, format) = (image.path.to_str().unwrap(), image.format.as_str());
+    qemu_img(&["convert", "-f", format, "-O", "raw", path, raw.to_str().unwrap()]);
     std::fs::read(raw).unwrap()
 }
 
@@ -200,7 +207,8 @@ async fn a_hole_is_written_where_the_destination_holds_old_bytes() {
         // Longer than the disk: what lies behind its end must not show old bytes either.
         let old = make_noise(9, bytes.len() + MIB);
         let path = make_image(&bench, "used", format, &old);
-        let destination = DestinationDisk { path, format, size: ByteCount(old.len() as u64) };
+        let location = DiskLocation::file(path, format);
+        let destination = DestinationDisk { location, size: ByteCount(old.len() as u64) };
         bench.restore(backup.snapshot_id, destination.clone()).await.unwrap();
         let mut expected = bytes.clone();
         expected.resize(old.len(), 0);
