@@ -33,7 +33,8 @@ mod negotiation;
 mod pending;
 
 pub use client::{
-    Client, DirtyExtent, Options, READ_LENGTH_MAX, REQUEST_COUNT_MAX, REQUEST_LENGTH_MAX, StatusExtent, Zeroing,
+    Client, DirtyExtent, Options, READ_LENGTH_MAX, REQUEST_COUNT_MAX, REQUEST_LENGTH_MAX, StatusExtent,
+    Zeroing,
 };
 pub use error::{Error, ServerErrno};
 pub use negotiation::{BlockSize, Export};

@@ -10,8 +10,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::Error;
 use crate::wire::{
-    ALLOCATION_CONTEXT, ClientFlags, DIRTY_BITMAP_CONTEXT, Greeting, Info, Malformed, MetaContext, OptionKind, OptionReplyHeader,
-    OptionReplyKind, OptionRequest, TransmissionFlags, go_data, meta_context_data, printable,
+    ALLOCATION_CONTEXT, ClientFlags, DIRTY_BITMAP_CONTEXT, Greeting, Info, Malformed, MetaContext,
+    OptionKind, OptionReplyHeader, OptionReplyKind, OptionRequest, TransmissionFlags, go_data,
+    meta_context_data, printable,
 };
 
 /// Most replies to one option. A server has some four things to say about an export; a hostile one would go on.

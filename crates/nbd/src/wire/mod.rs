@@ -8,8 +8,9 @@ mod malformed;
 mod transmission;
 
 pub use handshake::{
-    ALLOCATION_CONTEXT, ClientFlags, DIRTY_BITMAP_CONTEXT, Greeting, Info, MetaContext, OPTION_REPLY_LENGTH_MAX, OptionKind,
-    OptionReplyHeader, OptionReplyKind, OptionRequest, TransmissionFlags, go_data, meta_context_data,
+    ALLOCATION_CONTEXT, ClientFlags, DIRTY_BITMAP_CONTEXT, Greeting, Info, MetaContext,
+    OPTION_REPLY_LENGTH_MAX, OptionKind, OptionReplyHeader, OptionReplyKind, OptionRequest,
+    TransmissionFlags, go_data, meta_context_data,
 };
 pub use malformed::Malformed;
 pub use transmission::{

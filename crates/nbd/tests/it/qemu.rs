@@ -96,7 +96,8 @@ async fn start_with_bitmap(ask_for: &str) -> (Qemu, Client) {
         assert!(Command::new(program).args(arguments).arg(&disk).status().unwrap().success());
     };
     let size = "4M";
-    let created = Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&disk).arg(size).status();
+    let created =
+        Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&disk).arg(size).status();
     assert!(created.unwrap().success());
     run("qemu-io", &["-f", "qcow2", "-c", "write -q 0 1M"]);
     let added = Command::new("qemu-img").args(["bitmap", "--add"]).arg(&disk).arg("since").status();
