@@ -11,7 +11,8 @@ use model::{
 /// What a freeze did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frozen {
-    /// File systems frozen; 0 when the guest has no agent.
+    /// File systems frozen; 0 when the guest has no agent that answers. Of a guest that was frozen already nobody knows the
+    /// number any more: at least 1.
     pub count: u32,
 }
 
@@ -60,7 +61,7 @@ pub struct DestinationDisk {
 /// Errors: a `Failure`; `FOREIGN_INSTANCE` for an instance of another host, `NO_SUCH_DISK` for an id that names nothing.
 #[async_trait]
 pub trait Host: fmt::Debug + Send + Sync {
-    /// Flushes and freezes the guest's file systems. Freezing a frozen guest succeeds.
+    /// Flushes and freezes the guest's file systems. Freezing a frozen guest succeeds, although its agent would refuse.
     async fn freeze(&self, instance: InstanceId) -> Result<Frozen, Failure>;
     /// Thaws; succeeds when nothing is frozen.
     async fn thaw(&self, instance: InstanceId) -> Result<Thawed, Failure>;
