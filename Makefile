@@ -35,8 +35,9 @@ test: deps-test lint build ## Everything that CI checks
 	$(CARGO) test --locked --workspace --no-fail-fast
 	@echo "make test: all checks passed"
 
-update: ## Rewrites the generated files (broker definitions, descriptor, schema lock)
+update: ## Rewrites the generated files (broker definitions, descriptor, schema lock, pictures of sagas)
 	UPDATE=1 $(CARGO) test --locked -p bus-config -p proto -p tidy
+	UPDATE=1 $(CARGO) test --locked -p controller --test it the_pictures_of_all_sagas
 
 demo: deps ## Two snapshots and three restores of real disks, on this machine, in a few minutes
 	$(CARGO) build --locked --workspace --bins

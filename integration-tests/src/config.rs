@@ -18,6 +18,8 @@ pub struct Timing {
     pub heartbeat_interval_ms: u64,
     pub retry_base_ms: u64,
     pub retry_cap_ms: u64,
+    pub step_deadline_max_ms: u64,
+    pub saga_deadline_max_ms: u64,
     pub tick_ms: u64,
     pub resend_ms: u64,
 }
@@ -32,6 +34,8 @@ impl Timing {
             heartbeat_interval_ms: 500,
             retry_base_ms: 100,
             retry_cap_ms: 1_000,
+            step_deadline_max_ms: 3_600_000,
+            saga_deadline_max_ms: 3_600_000,
             tick_ms: 200,
             resend_ms: 1_000,
         }
@@ -46,6 +50,8 @@ impl Timing {
             heartbeat_interval_ms: 1_000,
             retry_base_ms: 500,
             retry_cap_ms: 5_000,
+            step_deadline_max_ms: 3_600_000,
+            saga_deadline_max_ms: 3_600_000,
             tick_ms: 250,
             resend_ms: 5_000,
         }
@@ -69,7 +75,7 @@ impl Writer<'_> {
         }
         let token = runtime::Entropy.uuid().simple().to_string();
         let tokens = format!(
-            "[[token]]\ntoken = \"{token}\"\nuser = \"alice\"\nproject = \"{}\"\nroles = [\"member\"]\n",
+            "[[token]]\ntoken = \"{token}\"\nuser = \"alice\"\nproject = \"{}\"\nroles = [\"admin\", \"member\"]\n",
             self.spec.project
         );
         self.write_secret("tokens.toml", &tokens)?;
@@ -82,7 +88,8 @@ impl Writer<'_> {
         let text = format!(
             "drill_file = {faults:?}\n\n{bus}\n[database]\nurl = \"sqlite:{database}\"\n\n[rest]\nlisten = \"127.0.0.1:0\"\n\
              address_file = {address:?}\n\n[auth]\ntokens_file = {tokens:?}\n\n{cloud}\n[[target]]\nname = \"main\"\npath = {target:?}\n\n\
-             [timing]\nlease_ttl_ms = {ttl}\nretry_base_ms = {base}\nretry_cap_ms = {cap}\ntick_ms = {tick}\n\n{grants}",
+             [timing]\nlease_ttl_ms = {ttl}\nretry_base_ms = {base}\nretry_cap_ms = {cap}\n\
+             step_deadline_max_ms = {step_max}\nsaga_deadline_max_ms = {saga_max}\ntick_ms = {tick}\n\n{grants}",
             faults = self.places.faults(),
             bus = self.bus("controller", "holdfast-controller", password)?,
             database = self.places.state().join("catalog.sqlite").display(),
@@ -93,6 +100,8 @@ impl Writer<'_> {
             ttl = timing.lease_ttl_ms,
             base = timing.retry_base_ms,
             cap = timing.retry_cap_ms,
+            step_max = timing.step_deadline_max_ms,
+            saga_max = timing.saga_deadline_max_ms,
             tick = timing.tick_ms,
             grants = self.intake_grants(),
         );

@@ -81,7 +81,12 @@ words! {
     /// What a timer is for.
     TimerKind("timer") {
         Retry = "retry",
+        /// An attempt has had no answer for too long.
         Deadline = "deadline",
+        /// The whole saga takes too long.
+        SagaDeadline = "saga_deadline",
+        /// A stuck saga is tried once more.
+        StuckRetry = "stuck_retry",
     }
 }
 

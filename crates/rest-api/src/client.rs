@@ -12,10 +12,11 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::{
-    Error, ErrorBody, ErrorDetail, Health, NewRestore, NewRestoreBody, NewSnapshot, NewSnapshotBody,
-    NewWorkload, NewWorkloadBody, REQUEST_ID_HEADER, Restore, RestoreBody, RestoreList, RestoreSummary, Saga,
-    SagaBody, SagaList, SagaSummary, Snapshot, SnapshotBody, SnapshotList, SnapshotSummary, TOKEN_HEADER,
-    Target, TargetList, Workload, WorkloadBody, WorkloadList, WorkloadSummary,
+    Error, ErrorBody, ErrorDetail, Health, NewDecision, NewRestore, NewRestoreBody, NewSnapshot,
+    NewSnapshotBody, NewWorkload, NewWorkloadBody, REQUEST_ID_HEADER, Restore, RestoreBody, RestoreList,
+    RestoreSummary, Saga, SagaBody, SagaGraph, SagaGraphBody, SagaList, SagaSummary, Snapshot, SnapshotBody,
+    SnapshotList, SnapshotSummary, TOKEN_HEADER, Target, TargetList, Workload, WorkloadBody, WorkloadList,
+    WorkloadSummary,
 };
 
 /// Every call is a few rows of a database; what takes longer than this hangs.
@@ -200,14 +201,38 @@ impl Client {
         Ok(body.restore)
     }
 
-    /// Lists sagas, the newest first.
-    pub async fn list_sagas(&self) -> Result<Vec<SagaSummary>, Error> {
-        Ok(self.get::<SagaList>(&["sagas"], &[]).await?.sagas)
+    /// Lists sagas, the newest first: in one phase or in all, of the project or of all projects.
+    pub async fn list_sagas(
+        &self,
+        phase: Option<&str>,
+        all_projects: bool,
+    ) -> Result<Vec<SagaSummary>, Error> {
+        let mut query: Vec<_> = phase.iter().map(|phase| ("phase", (*phase).to_owned())).collect();
+        query.extend(all_projects.then(|| ("all_projects", "1".to_owned())));
+        Ok(self.get::<SagaList>(&["sagas"], &query).await?.sagas)
     }
 
     /// Shows a saga with its history.
     pub async fn show_saga(&self, id: SagaId) -> Result<Saga, Error> {
         Ok(self.get::<SagaBody>(&["sagas", &id.to_string()], &[]).await?.saga)
+    }
+
+    /// Draws a saga, by its id, or all sagas of a kind; `format` is `mermaid` or `dot`.
+    pub async fn draw_saga(&self, name: &str, format: &str) -> Result<SagaGraph, Error> {
+        let query = [("format", format.to_owned())];
+        Ok(self.get::<SagaGraphBody>(&["sagas", name, "graph"], &query).await?.graph)
+    }
+
+    /// Asks a running saga to stop; it is taken back.
+    pub async fn cancel_saga(&self, id: SagaId) -> Result<Saga, Error> {
+        let body: SagaBody = self.post(&["sagas", &id.to_string(), "cancel"], &serde_json::json!({})).await?;
+        Ok(body.saga)
+    }
+
+    /// Settles a stuck saga; `verb` is `retry`, `skip` or `abandon`.
+    pub async fn settle_saga(&self, id: SagaId, verb: &str, reason: &str) -> Result<Saga, Error> {
+        let decision = NewDecision { reason: reason.to_owned() };
+        Ok(self.post::<_, SagaBody>(&["sagas", &id.to_string(), verb], &decision).await?.saga)
     }
 
     /// Lists backup targets.

@@ -18,7 +18,10 @@ pub use restore::{
     NewRestore, NewRestoreBody, OpenstackOptions, Restore, RestoreBody, RestoreDisk, RestoreInstance,
     RestoreInstanceOptions, RestoreKind, RestoreList, RestoreOptions, RestoreSummary,
 };
-pub use saga::{Saga, SagaBody, SagaEvent, SagaJob, SagaList, SagaStep, SagaSummary};
+pub use saga::{
+    NewDecision, Saga, SagaBody, SagaDecision, SagaEvent, SagaGraph, SagaGraphBody, SagaJob, SagaList,
+    SagaStep, SagaSummary,
+};
 pub use snapshot::{
     NewSnapshot, NewSnapshotBody, Snapshot, SnapshotBody, SnapshotDisk, SnapshotInstance, SnapshotList,
     SnapshotSummary,

@@ -42,12 +42,55 @@ pub struct SagaSummary {
 pub struct Saga {
     #[serde(flatten)]
     pub summary: SagaSummary,
+    /// When it turns back, or behind its pivot is reported; null once that happened and at the end.
+    pub deadline_at: Option<ApiTime>,
+    /// When a stuck saga is tried again by itself.
+    pub next_try_at: Option<ApiTime>,
+    /// What people decided about it, in order.
+    pub decisions: Vec<SagaDecision>,
     /// In order; empty when the definition is no longer known.
     pub steps: Vec<SagaStep>,
     /// Every event, in order.
     pub events: Vec<SagaEvent>,
     /// What was sent out, done or not.
     pub jobs: Vec<SagaJob>,
+}
+
+/// Who stopped or settled a saga, when and why.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SagaDecision {
+    pub at: ApiTime,
+    /// `cancel`, `retry`, `skip` or `abandon`.
+    pub verb: String,
+    pub by: String,
+    /// Null for a cancel.
+    pub reason: Option<String>,
+    /// What an abandoned saga did not take back or do.
+    pub left_behind: Vec<String>,
+}
+
+/// Body of `POST /sagas/{id}/retry`, `skip` and `abandon`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct NewDecision {
+    /// Kept with the saga; may not be blank.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Reply of `GET /sagas/{id or kind}/graph`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SagaGraphBody {
+    pub graph: SagaGraph,
+}
+
+/// A picture of a saga, or of all sagas of a kind.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SagaGraph {
+    pub kind: String,
+    pub definition_version: u32,
+    /// `mermaid` or `dot`.
+    pub format: String,
+    pub text: String,
 }
 
 /// One step of the definition, and where it stands.

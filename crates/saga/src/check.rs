@@ -97,25 +97,29 @@ impl<S: Saga, W: World<S>> Case<'_, S, W> {
         }
     }
 
-    /// The engine stops after each event and goes on from what was stored; a cancel after each event is obeyed or refused.
+    /// The engine stops after each event and goes on from what was stored. A cancel, or the saga's deadline, after each
+    /// event is obeyed exactly while no step from the pivot on was dispatched, and refused after.
     #[track_caller]
     pub fn check_crash_after_each_event(&self) {
         let definition = make_definition::<S>();
         let count = self.play_to(Plan { reload: true, ..Plan::default() }, Phase::Succeeded).event_count;
         let has_way_back =
             definition.shape().steps.first().is_some_and(|first| first.kind == StepKind::Compensable);
-        let mut cancelled = 0;
-        for after in 0..count {
-            let plan = Plan { reload: true, cancel_after: Some(after), ..Plan::default() };
-            let phase = self.play_with(&plan).phase;
-            assert!(
-                matches!(phase, Phase::Compensated | Phase::Succeeded),
-                "{}: {phase} after a cancel that followed event {after}",
-                S::KIND
-            );
-            cancelled += usize::from(phase == Phase::Compensated);
+        for stop in [Event::CancelRequested, Event::DeadlinePassed] {
+            let mut obeyed = 0;
+            for after in 0..count {
+                let plan = Plan { reload: true, stop: Some((after, stop)), ..Plan::default() };
+                let played = self.play_with(&plan);
+                let kind_of = |step: StepIndex| definition.shape().steps[usize::from(step)].kind;
+                let has_ended = after + 1 == count;
+                let may_turn_back = !has_ended
+                    && played.dispatched.iter().all(|(step, _)| kind_of(*step) == StepKind::Compensable);
+                let expected = if may_turn_back { Phase::Compensated } else { Phase::Succeeded };
+                assert_eq!(played.phase, expected, "{}: {stop:?} followed event {after}", S::KIND);
+                obeyed += usize::from(may_turn_back);
+            }
+            assert!(!has_way_back || obeyed > 0, "{}: no {stop:?} was ever obeyed", S::KIND);
         }
-        assert!(!has_way_back || cancelled > 0, "{}: no cancel was ever obeyed", S::KIND);
     }
 
     #[track_caller]
@@ -161,7 +165,8 @@ struct Plan {
     repeat: bool,
     /// State and facts are read back from JSON after each event.
     reload: bool,
-    cancel_after: Option<usize>,
+    /// Comes after the event of this number.
+    stop: Option<(usize, Event)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -255,8 +260,10 @@ impl<S: Saga, W: World<S>> Player<'_, S, W> {
             assert_eq!(read, self.state, "{}: a state changed in the catalog: {stored}", S::KIND);
             self.state = read;
         }
-        if self.plan.cancel_after == Some(self.event_count - 1) {
-            self.take(Event::CancelRequested);
+        if let Some((after, stop)) = self.plan.stop
+            && after == self.event_count - 1
+        {
+            self.take(stop);
         }
     }
 

@@ -17,6 +17,8 @@ pub trait Saga: Send + Sync + Sized + 'static {
     const KIND: &'static str;
     /// Grows when the steps change; old versions stay compiled while sagas of theirs run.
     const VERSION: u32;
+    /// How long the whole may take. A saga past it turns back before the pivot; behind it, it is only reported.
+    const DEADLINE: Duration;
     /// What was asked for. Does not change.
     type Params: Serialize + DeserializeOwned + Clone + Send + Sync;
     /// What the steps learned. Grows.

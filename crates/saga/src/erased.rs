@@ -33,8 +33,10 @@ pub trait ErasedSaga<Request, Output>: fmt::Debug + Send + Sync {
     fn kind(&self) -> &'static str;
     fn version(&self) -> u32;
     fn shape(&self) -> &Shape;
+    /// How long the whole may take.
+    fn deadline(&self) -> Duration;
     /// How long an attempt of the step's action may take before it is lost; compensations have the same.
-    fn deadline(&self, step: StepIndex) -> Option<Duration>;
+    fn step_deadline(&self, step: StepIndex) -> Option<Duration>;
     /// The facts of a saga that has learned nothing.
     fn facts_initial_json(&self) -> Result<String, Error>;
     /// Brings a saga's data together with its definition.
@@ -94,7 +96,11 @@ impl<S: Saga> ErasedSaga<S::Request, S::Output> for Definition<S> {
         &self.shape
     }
 
-    fn deadline(&self, step: StepIndex) -> Option<Duration> {
+    fn deadline(&self) -> Duration {
+        S::DEADLINE
+    }
+
+    fn step_deadline(&self, step: StepIndex) -> Option<Duration> {
         self.steps.steps[usize::from(step)].1.deadline
     }
 

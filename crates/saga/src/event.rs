@@ -25,6 +25,21 @@ impl Direction {
     }
 }
 
+impl OperatorVerb {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Retry, Self::Skip, Self::Abandon];
+
+    /// The word in the log, the API and the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Skip => "skip",
+            Self::Abandon => "abandon",
+        }
+    }
+}
+
 impl std::str::FromStr for Direction {
     type Err = model::InvalidState;
     fn from_str(text: &str) -> Result<Self, model::InvalidState> {
@@ -75,6 +90,10 @@ pub enum Event {
     },
     /// A user asks for the saga to stop.
     CancelRequested,
+    /// The whole saga took longer than its definition, or the site, allows.
+    DeadlinePassed,
+    /// A stuck saga has rested for a while: its stuck branches are tried once more.
+    StuckRetryDue,
     /// An operator decides about a stuck saga.
     Operator {
         verb: OperatorVerb,
@@ -114,16 +133,16 @@ pub enum Ignored {
     /// Of an attempt that is over, or heard before.
     #[error("the event is stale")]
     Stale,
-    /// A cancel once the pivot was dispatched.
-    #[error("it is too late to cancel")]
+    /// A cancel, or a deadline, once the pivot was dispatched.
+    #[error("it is too late to turn back")]
     TooLate,
-    /// A cancel of a saga that turned back already.
+    /// A cancel, or a deadline, of a saga that turned back already.
     #[error("the saga is being compensated already")]
     TurnedBack,
     /// The saga has ended.
     #[error("the saga has ended")]
     Ended,
-    /// An operator's verb for a saga that is not stuck.
+    /// An operator's verb, or a new try, for a saga that is not stuck.
     #[error("the saga is not stuck")]
     NotStuck,
     /// It names what this saga never asked for: a bug somewhere, worth an alarm.

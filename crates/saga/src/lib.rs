@@ -5,7 +5,8 @@
 //!   (new) ────────────▶ Forward ─────────────────────▶ Succeeded
 //!                          │  ▲ Retry, Skip
 //!      a step failed for   │  │         Abandon
-//!      good, or a cancel,  │ Stuck ─────────────────▶ Abandoned
+//!      good, a cancel or   │ Stuck ─────────────────▶ Abandoned
+//!      the deadline, all   │  │
 //!      before the pivot    │  │
 //!                          ▼  ▼ Retry, Skip
 //!                       Backward ────────────────────▶ Compensated
@@ -22,6 +23,7 @@
 mod shape;
 
 mod event;
+mod leftover;
 mod state;
 
 mod machine;
@@ -35,6 +37,7 @@ pub mod render;
 pub use definition::{ATTEMPTS_MAX_DEFAULT, Ctx, Saga, Step, Steps};
 pub use erased::{Definition, ErasedSaga, Error, Loaded, Registry};
 pub use event::{Command, Direction, Event, Ignored, OperatorVerb};
+pub use leftover::Leftover;
 pub use machine::step;
 pub use shape::{Attempt, Branch, Shape, ShapeError, StepIndex, StepKind, StepShape};
 pub use state::{BranchView, Cause, Phase, SagaState, SagaView, StepView};

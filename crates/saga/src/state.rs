@@ -66,6 +66,8 @@ impl std::str::FromStr for Phase {
 pub enum Cause {
     /// A user asked for it.
     Cancelled,
+    /// The whole saga took too long.
+    DeadlinePassed,
     /// This branch failed for good.
     Failed { step: StepIndex, branch: Branch },
 }
@@ -169,7 +171,7 @@ impl SagaState {
         (self.is_started() && self.end.is_none()).then_some(self.cursor)
     }
 
-    /// Whether a cancel would be accepted now.
+    /// Whether a cancel would be accepted now; a deadline turns back the same.
     #[must_use]
     pub fn may_cancel(&self, shape: &Shape) -> bool {
         let before_pivot = !self.is_started()

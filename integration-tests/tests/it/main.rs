@@ -8,4 +8,5 @@ mod intake;
 mod kills;
 mod nothing_held;
 mod refusals;
+mod saga_verbs;
 mod snapshot_and_restore;

@@ -108,13 +108,29 @@ pub struct Timing {
     pub lease_ttl_ms: u32,
     pub retry_base_ms: u64,
     pub retry_cap_ms: u64,
+    /// No step waits for an answer longer than this, whatever its definition says.
+    pub step_deadline_max_ms: u64,
+    /// No saga takes longer than this, whatever its definition says: it turns back, or is reported behind its pivot.
+    pub saga_deadline_max_ms: u64,
+    /// A stuck saga is tried again after this long, then after twice as long, and so on up to the cap.
+    pub stuck_retry_base_ms: u64,
+    pub stuck_retry_cap_ms: u64,
     /// How often timers, leases and the outbox are looked at when nothing wakes them.
     pub tick_ms: u64,
 }
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { lease_ttl_ms: 90_000, retry_base_ms: 1_000, retry_cap_ms: 60_000, tick_ms: 1_000 }
+        Self {
+            lease_ttl_ms: 90_000,
+            retry_base_ms: 1_000,
+            retry_cap_ms: 60_000,
+            step_deadline_max_ms: 3_600_000,
+            saga_deadline_max_ms: 259_200_000,
+            stuck_retry_base_ms: 300_000,
+            stuck_retry_cap_ms: 86_400_000,
+            tick_ms: 1_000,
+        }
     }
 }
 
@@ -149,6 +165,10 @@ impl Config {
             ("lease_ttl_ms", u64::from(timing.lease_ttl_ms)),
             ("retry_base_ms", timing.retry_base_ms),
             ("retry_cap_ms", timing.retry_cap_ms),
+            ("step_deadline_max_ms", timing.step_deadline_max_ms),
+            ("saga_deadline_max_ms", timing.saga_deadline_max_ms),
+            ("stuck_retry_base_ms", timing.stuck_retry_base_ms),
+            ("stuck_retry_cap_ms", timing.stuck_retry_cap_ms),
             ("tick_ms", timing.tick_ms),
         ] {
             if value == 0 {

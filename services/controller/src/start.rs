@@ -122,10 +122,15 @@ fn write_address(path: &Path, address: &str) -> Result<(), StartError> {
 }
 
 const fn timing(config: &Config) -> Timing {
+    let timing = &config.timing;
     Timing {
-        retry_base: Duration::from_millis(config.timing.retry_base_ms),
-        retry_cap: Duration::from_millis(config.timing.retry_cap_ms),
-        lease_ttl: config.timing.lease_ttl(),
+        retry_base: Duration::from_millis(timing.retry_base_ms),
+        retry_cap: Duration::from_millis(timing.retry_cap_ms),
+        lease_ttl: timing.lease_ttl(),
+        step_deadline_max: Duration::from_millis(timing.step_deadline_max_ms),
+        saga_deadline_max: Duration::from_millis(timing.saga_deadline_max_ms),
+        stuck_retry_base: Duration::from_millis(timing.stuck_retry_base_ms),
+        stuck_retry_cap: Duration::from_millis(timing.stuck_retry_cap_ms),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use bus::{Envelope, PublishError, Publisher, header};
 use bus_config::{exchange, key};
-use model::{HostName, MessageId};
+use model::{Failure, HostName, MessageId};
 use prost::Message;
 use proto::common::v1 as wire;
 use proto::convert::Header;
@@ -56,12 +56,22 @@ impl Replies {
     /// Errors: the broker does not have it.
     pub async fn send_barred(&self, header: &Header) -> Result<(), PublishError> {
         let body = rep::JobCancelled { header: Some(header.into()), host: self.host.to_string() };
-        let envelope = Envelope::new(fresh_id(), "holdfast.rep.v1.JobCancelled", body.encode_to_vec())
-            .correlated(header.saga_id)
-            .with_header(header::JOB, header.key.job_id)
-            .with_header(header::ATTEMPT, header.key.attempt)
-            .with_header(header::EPOCH, header.key.epoch);
-        self.publisher.publish(exchange::REP, &key::reply("job_cancelled"), &envelope).await
+        self.answer(header, "JobCancelled", body.encode_to_vec()).await
+    }
+
+    /// Answers a command that this host will not do.
+    ///
+    /// Errors: the broker does not have it.
+    pub async fn send_refused(
+        &self,
+        header: &Header,
+        failure: &Failure,
+        effect_free: bool,
+    ) -> Result<(), PublishError> {
+        let error = Some(wire::ErrorInfo::from(failure));
+        let body =
+            rep::JobFailed { header: Some(header.into()), host: self.host.to_string(), error, effect_free };
+        self.answer(header, "JobFailed", body.encode_to_vec()).await
     }
 
     /// Tells the controllers that this process is here.
@@ -91,6 +101,18 @@ impl Replies {
             Err(Halt::Stopped(StopReason::Superseded | StopReason::Draining)) => return None,
         };
         Some((format!("holdfast.rep.v1.{kind}"), body))
+    }
+
+    /// Answers a command of which no journal knows.
+    async fn answer(&self, header: &Header, kind: &str, body: Vec<u8>) -> Result<(), PublishError> {
+        let type_name = format!("holdfast.rep.v1.{kind}");
+        let envelope = Envelope::new(fresh_id(), &type_name, body)
+            .correlated(header.saga_id)
+            .with_header(header::JOB, header.key.job_id)
+            .with_header(header::ATTEMPT, header.key.attempt)
+            .with_header(header::EPOCH, header.key.epoch);
+        let routing_key = key::reply(&key::verb_of_type(&type_name));
+        self.publisher.publish(exchange::REP, &routing_key, &envelope).await
     }
 
     async fn publish(

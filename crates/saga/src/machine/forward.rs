@@ -46,7 +46,8 @@ impl Machine<'_> {
         Ok(())
     }
 
-    pub(super) fn cancel(&mut self) -> Result<(), Ignored> {
+    /// Turns back for a reason that is no failure, while there is a way back.
+    pub(super) fn stop(&mut self, cause: Cause) -> Result<(), Ignored> {
         if self.state.heading == Direction::Undo {
             return Err(Ignored::TurnedBack);
         }
@@ -54,9 +55,9 @@ impl Machine<'_> {
             return Err(Ignored::TooLate);
         }
         if self.state.is_started() {
-            self.turn_back(Cause::Cancelled);
+            self.turn_back(cause);
         } else {
-            self.state.cause = Some(Cause::Cancelled);
+            self.state.cause = Some(cause);
             self.finish(End::Compensated);
         }
         Ok(())

@@ -12,7 +12,7 @@ mod forward;
 
 use crate::event::{Command, Direction, Event, Ignored, OperatorVerb};
 use crate::shape::{Attempt, Branch, Shape, StepIndex, StepShape};
-use crate::state::{BranchState, End, Phase, SagaState, Status};
+use crate::state::{BranchState, Cause, End, Phase, SagaState, Status};
 
 /// Gives the state after `event` and what to do, or why the event changes nothing.
 ///
@@ -68,7 +68,9 @@ impl Machine<'_> {
             Event::RetryDue { step, branch, attempt, direction } => {
                 self.retry_due(At { step, branch, attempt }, direction)
             }
-            Event::CancelRequested => self.cancel(),
+            Event::CancelRequested => self.stop(Cause::Cancelled),
+            Event::DeadlinePassed => self.stop(Cause::DeadlinePassed),
+            Event::StuckRetryDue => self.operate(OperatorVerb::Retry),
             Event::Operator { verb } => self.operate(verb),
         }
     }

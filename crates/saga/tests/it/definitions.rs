@@ -1,6 +1,7 @@
 //! Typed definitions, put to the questions; and definitions that are wrong, which the questions find out.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use saga::check::{Case, World};
 use saga::{Branch, Ctx, Definition, ErasedSaga as _, Registry, Saga, ShapeError, Step, Steps};
@@ -29,6 +30,7 @@ enum Request {
 impl Saga for House {
     const KIND: &'static str = "house";
     const VERSION: u32 = 3;
+    const DEADLINE: Duration = Duration::from_secs(3600);
     type Params = Params;
     type Facts = Facts;
     type Request = Request;
@@ -117,6 +119,7 @@ struct Ruin;
 impl Saga for Ruin {
     const KIND: &'static str = "ruin";
     const VERSION: u32 = 1;
+    const DEADLINE: Duration = Duration::from_secs(3600);
     type Params = Params;
     type Facts = Facts;
     type Request = Request;
@@ -179,6 +182,7 @@ struct Hollow;
 impl Saga for Hollow {
     const KIND: &'static str = "hollow";
     const VERSION: u32 = 1;
+    const DEADLINE: Duration = Duration::from_secs(3600);
     type Params = Params;
     type Facts = Facts;
     type Request = Request;

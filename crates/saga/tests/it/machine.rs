@@ -161,6 +161,74 @@ fn a_cancel_is_obeyed_until_the_pivot_is_dispatched() {
 }
 
 #[test]
+fn a_deadline_turns_back_until_the_pivot_is_dispatched_and_is_then_too_late() {
+    let mut story = Story::of(shapes::fan_out());
+    story.succeed(0, 0);
+    story.succeed(0, 1);
+    let mut early = Story { toy: story.toy.clone(), state: story.state.clone() };
+    let abort = Command::AbortAction { step: 1, branch: 0, attempt: 1 };
+    assert_eq!(early.tell(Event::DeadlinePassed), [abort, undo(0, 0, 1), undo(0, 1, 1)]);
+    assert_eq!(early.state.cause(), Some(Cause::DeadlinePassed));
+    early.ignores(Event::DeadlinePassed, Ignored::TurnedBack);
+    early.ignores(Event::CancelRequested, Ignored::TurnedBack);
+    story.succeed(1, 0);
+    story.ignores(Event::DeadlinePassed, Ignored::TooLate);
+}
+
+#[test]
+fn a_stuck_saga_is_tried_again_when_it_has_rested_and_no_other_is() {
+    let mut story = story_at_pivot();
+    story.succeed(3, 0);
+    story.ignores(Event::StuckRetryDue, Ignored::NotStuck);
+    story.fail(4, 0, ErrorClass::Permanent, true);
+    assert_eq!(story.tell(Event::StuckRetryDue), [run(4, 0, 2)]);
+    story.ignores(Event::StuckRetryDue, Ignored::NotStuck);
+}
+
+/// The leftovers as (step, branch, is an effect).
+fn leftovers(story: &Story) -> Vec<(u16, u16, bool)> {
+    let all = story.state.leftovers(&story.toy.shape, &|step| story.toy.branch_count(step));
+    all.into_iter().map(|left| (left.step, left.branch, left.direction == Direction::Undo)).collect()
+}
+
+#[test]
+fn on_the_way_back_effects_are_left_and_behind_the_pivot_work() {
+    let mut back = Story::of(shapes::no_pivot());
+    back.succeed(0, 0);
+    back.succeed(0, 1);
+    back.tell(Event::CancelRequested);
+    assert_eq!(leftovers(&back), [(0, 0, true), (0, 1, true), (1, 0, true)]);
+    back.undone(1, 0);
+    back.undone(0, 0);
+    assert_eq!(leftovers(&back), [(0, 1, true)]);
+    let mut forth = story_at_pivot();
+    assert_eq!(
+        leftovers(&forth),
+        [(0, 0, true), (2, 0, true), (3, 0, false), (4, 0, false), (4, 1, false)],
+        "a pivot in doubt"
+    );
+    forth.succeed(3, 0);
+    forth.succeed(4, 1);
+    assert_eq!(leftovers(&forth), [(4, 0, false)]);
+    forth.succeed(4, 0);
+    assert_eq!(leftovers(&forth), []);
+}
+
+#[test]
+fn a_settled_effect_and_one_that_an_operator_saw_to_are_not_left() {
+    let mut story = Story::of(shapes::freeze());
+    for step in 0..3 {
+        story.succeed(step, 0);
+    }
+    story.fail(3, 0, ErrorClass::Permanent, true);
+    assert_eq!(leftovers(&story), [(1, 0, true)], "the thaw settled the freeze");
+    let stuck = Event::UndoFailed { step: 1, branch: 0, attempt: 1, class: ErrorClass::Permanent };
+    story.tell(stuck);
+    story.tell(Event::Operator { verb: OperatorVerb::Skip });
+    assert_eq!(leftovers(&story), []);
+}
+
+#[test]
 fn a_saga_cancelled_before_its_start_never_starts() {
     let mut story = Story { toy: shapes::chain(), state: SagaState::new() };
     assert_eq!(story.tell(Event::CancelRequested), [Command::Finish(Phase::Compensated)]);

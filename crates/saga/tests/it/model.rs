@@ -1,5 +1,5 @@
-//! Exhaustive exploration of the real machine: every order of every message, every fault, a cancel and an operator at every
-//! moment, within the stated bounds.
+//! Exhaustive exploration of the real machine: every order of every message, every fault, a cancel or the saga's deadline, and
+//! an operator at every moment, within the stated bounds.
 
 use std::time::Instant;
 
@@ -67,6 +67,9 @@ impl Model for System {
             properties.push(Property::<Self>::sometimes("is abandoned", |_, world| {
                 world.saga.phase() == Phase::Abandoned
             }));
+            properties.push(Property::<Self>::sometimes("compensates after its deadline", |_, world| {
+                world.saga.phase() == Phase::Compensated && world.saga.cause() == Some(Cause::DeadlinePassed)
+            }));
         }
         properties
     }
@@ -128,7 +131,7 @@ fn check(toy: Toy, machine: Machine, faults: u8, verbs: u8) {
     let system = System { toy, machine, faults, verbs };
     let checker = system.checker().threads(2).spawn_bfs().join();
     println!(
-        "{name}: {} states, {} moves, at most {faults} faults, 1 cancel, {verbs} decisions, attempts_max 2: {:.1} s",
+        "{name}: {} states, {} moves, at most {faults} faults, 1 cancel (with decisions: or deadline), {verbs} decisions, attempts_max 2: {:.1} s",
         checker.unique_state_count(),
         checker.state_count(),
         start.elapsed().as_secs_f64(),

@@ -24,8 +24,10 @@ pub(crate) struct World {
     pub(crate) replies: BTreeSet<Event>,
     pub(crate) works: BTreeMap<(StepIndex, Branch), Work>,
     pub(crate) faults_left: u8,
-    pub(crate) cancels_left: u8,
+    pub(crate) stops_left: u8,
     pub(crate) verbs_left: u8,
+    /// The machine takes a deadline as it takes a cancel, so the largest runs go without.
+    pub(crate) explores_deadlines: bool,
     /// A rule that the machine broke.
     pub(crate) flaw: Option<&'static str>,
 }
@@ -49,7 +51,8 @@ pub(crate) enum Happening {
     /// Nothing is heard of a command: the engine gives it up, and it may still arrive.
     Lapse(Command),
     Hear(Event),
-    Cancel,
+    /// A cancel or the saga's deadline.
+    Stop(Event),
     Operate(OperatorVerb),
 }
 
@@ -73,8 +76,9 @@ impl World {
             replies: BTreeSet::from([Event::Started]),
             works: BTreeMap::new(),
             faults_left: faults,
-            cancels_left: 1,
+            stops_left: 1,
             verbs_left: verbs,
+            explores_deadlines: verbs > 0,
             flaw: None,
         }
     }
@@ -92,8 +96,11 @@ impl World {
                 }
             }
         }
-        if self.cancels_left > 0 {
-            all.push(Happening::Cancel);
+        if self.stops_left > 0 {
+            all.push(Happening::Stop(Event::CancelRequested));
+            if self.explores_deadlines {
+                all.push(Happening::Stop(Event::DeadlinePassed));
+            }
         }
         if self.verbs_left > 0 && self.saga.phase() == Phase::Stuck {
             let verbs = [OperatorVerb::Retry, OperatorVerb::Skip, OperatorVerb::Abandon];
@@ -107,9 +114,9 @@ impl World {
         let mut next = self.clone();
         match happening {
             Happening::Hear(event) => next.feed(toy, machine, event)?,
-            Happening::Cancel => {
-                next.cancels_left -= 1;
-                next.feed(toy, machine, Event::CancelRequested)?;
+            Happening::Stop(event) => {
+                next.stops_left -= 1;
+                next.feed(toy, machine, event)?;
             }
             Happening::Operate(verb) => {
                 next.verbs_left -= 1;
@@ -259,8 +266,8 @@ impl World {
             toy.shape.steps[usize::from(*step)].kind != StepKind::Compensable
                 && self.was_dispatched((*step, 0))
         });
-        if event == Event::CancelRequested && pivot_sent {
-            return Some("cancelled after the pivot was dispatched");
+        if matches!(event, Event::CancelRequested | Event::DeadlinePassed) && pivot_sent {
+            return Some("stopped after the pivot was dispatched");
         }
         let went_back = self.commands.iter().chain(commands).any(is_undo);
         if went_back && commands.iter().any(|command| matches!(command, Command::RunAction { .. })) {

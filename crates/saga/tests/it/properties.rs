@@ -39,6 +39,8 @@ fn any_event() -> impl Strategy<Value = Event> {
             Event::RetryDue { step, branch, attempt, direction }
         }),
         1 => Just(Event::CancelRequested),
+        1 => Just(Event::DeadlinePassed),
+        1 => Just(Event::StuckRetryDue),
         1 => prop::sample::select(vec![OperatorVerb::Retry, OperatorVerb::Skip, OperatorVerb::Abandon])
             .prop_map(|verb| Event::Operator { verb }),
     ]

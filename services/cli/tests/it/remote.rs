@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::command::{Ran, run};
-use crate::fixture::{MEMBER, READER, STRANGER, Service, write_secret};
+use crate::fixture::{ADMIN, MEMBER, READER, STRANGER, Service, write_secret};
 
 /// Runs a command as a member; the server works on meanwhile.
 async fn holdfast(service: &Service, arguments: &[&str]) -> Ran {
@@ -169,6 +169,41 @@ async fn restores_take_names_and_old_files() {
     assert_eq!(shown["object_id"], restore["id"]);
     let id = restore["id"].as_str().unwrap();
     assert_eq!(holdfast(&service, &["restore", "cancel", id]).await.exit, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sagas_are_drawn_cancelled_and_settled_with_a_reason_only() {
+    let service = Service::start().await;
+    let workload = service.make_workload("web", 1).await.summary.id;
+    let running =
+        service.client.create_snapshot(workload, true, rest_api::NewSnapshot::default()).await.unwrap();
+    let saga = running.summary.saga_id.to_string();
+    let picture = holdfast(&service, &["saga", "graph", "restore_new"]).await;
+    assert!(picture.exit == 0 && picture.stdout.starts_with("flowchart TB\n"), "{picture:?}");
+    for arguments in
+        [&["saga", "graph", &saga, "--as", "dot"][..], &["saga", "show", &saga, "--graph", "dot"]]
+    {
+        let live = holdfast(&service, arguments).await;
+        assert!(live.stdout.contains("describe_instances\\nrunning"), "{live:?}");
+    }
+    holdfast(&service, &["saga", "graph", "nothing"]).await.check_refused(3, "kinds are restore_new");
+    for verb in ["retry", "skip", "abandon"] {
+        assert_eq!(holdfast_as(&service, ADMIN, &["saga", verb, &saga]).await.exit, 2, "without a reason");
+        let blank = ["saga", verb, &saga, "--reason", " "];
+        holdfast_as(&service, ADMIN, &blank).await.check_refused(2, "REASON_INVALID");
+        let given = ["saga", verb, &saga, "--reason", "because"];
+        holdfast_as(&service, ADMIN, &given).await.check_refused(4, "SAGA_NOT_STUCK");
+        holdfast(&service, &given).await.check_refused(4, "Policy doesn't allow saga:saga_operate");
+    }
+    let cancelled = holdfast(&service, &["saga", "cancel", &saga, "-f", "json"]).await.json();
+    assert_eq!(
+        (&cancelled["phase"], &cancelled["decisions"][0]["by"]),
+        (&"compensated".into(), &"alice".into())
+    );
+    let shown = holdfast(&service, &["saga", "show", &saga]).await;
+    assert!(shown.stdout.contains("cancel") && shown.stdout.contains("alice"), "{}", shown.stdout);
+    let listed = holdfast(&service, &["saga", "list", "--phase", "stuck", "-f", "json"]).await.json();
+    assert_eq!(listed.as_array().unwrap().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,12 +88,14 @@ impl From<catalog::Error> for Error {
 
 impl From<engine::Error> for Error {
     fn from(error: engine::Error) -> Self {
+        let message = error.to_string();
         match error {
             engine::Error::Catalog(error) => Self::Catalog(error),
             engine::Error::CancelTooLate(id) => Self::conflict(
                 "CANCEL_TOO_LATE",
                 format!("saga {id} ended already or passed its point of no return: nothing was cancelled"),
             ),
+            engine::Error::NotStuck { .. } => Self::conflict("SAGA_NOT_STUCK", message),
             other => Self::Engine(other),
         }
     }

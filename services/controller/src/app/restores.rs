@@ -159,7 +159,7 @@ pub async fn cancel(state: &AppState, caller: &Caller, id: RestoreId) -> Result<
     let row = require(&mut state.catalog.read().await?, caller, id).await?;
     match row.status {
         RestoreState::Restoring => {
-            state.engine.request_cancel(row.saga_id).await?;
+            state.engine.request_cancel(row.saga_id, &caller.user).await?;
             tracing::info!(restore_id = %id, saga_id = %row.saga_id, "restore cancel asked for");
         }
         // Cancelling twice is as cancelling once.

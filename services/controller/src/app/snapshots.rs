@@ -137,7 +137,7 @@ pub async fn cancel(state: &AppState, caller: &Caller, id: SnapshotId) -> Result
     let row = require(&mut state.catalog.read().await?, caller, id).await?;
     match row.status {
         SnapshotState::Creating | SnapshotState::Executing | SnapshotState::Uploading => {
-            state.engine.request_cancel(row.saga_id).await?;
+            state.engine.request_cancel(row.saga_id, &caller.user).await?;
             tracing::info!(snapshot_id = %id, saga_id = %row.saga_id, "snapshot cancel asked for");
         }
         // Cancelling twice is as cancelling once.

@@ -1,4 +1,4 @@
-//! Names and descriptions that users give.
+//! Names, descriptions and reasons that users give.
 
 use super::Error;
 
@@ -41,6 +41,26 @@ pub(super) fn check_description(description: Option<&str>) -> Result<String, Err
     Ok(text.to_owned())
 }
 
+/// Gives the reason of a decision: somebody will read it when it is too late to ask.
+///
+/// Errors: `REASON_INVALID`.
+pub(super) fn check_reason(reason: &str) -> Result<String, Error> {
+    let reason = reason.trim();
+    let allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    if reason.is_empty() {
+        return Err(Error::invalid("REASON_INVALID", "a decision needs a reason: it is kept with the saga"));
+    }
+    if reason.chars().count() > DESCRIPTION_LENGTH_MAX || !reason.chars().all(allowed) {
+        return Err(Error::invalid(
+            "REASON_INVALID",
+            format!(
+                "the reason is not valid: at most {DESCRIPTION_LENGTH_MAX} characters, no control characters"
+            ),
+        ));
+    }
+    Ok(reason.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +73,13 @@ mod tests {
         assert!(check_name(Some("a\x1b[2J"), "").is_err());
         assert!(check_description(Some("two\nlines")).is_ok());
         assert!(check_description(Some("\0")).is_err());
+    }
+
+    #[test]
+    fn a_reason_is_never_blank() {
+        assert_eq!(check_reason(" disk replaced\n").unwrap(), "disk replaced");
+        for reason in ["", " \t\n", "a\x1b[2J", &"x".repeat(1025)] {
+            assert!(check_reason(reason).is_err(), "{reason:?}");
+        }
     }
 }

@@ -13,8 +13,8 @@ pub enum Error {
     #[error("there is no saga {0}")]
     NoSuchSaga(SagaId),
     /// An operator's verb for a saga that is not stuck. Code `SAGA_NOT_STUCK`.
-    #[error("the saga {0} is not stuck: there is nothing to decide")]
-    NotStuck(SagaId),
+    #[error("saga {saga_id} is {phase}: only a stuck saga takes retry, skip or abandon")]
+    NotStuck { saga_id: SagaId, phase: String },
     /// Its kept data do not fit this program. Code `SAGA_UNREADABLE`.
     #[error("the saga {saga_id} cannot be read: {reason}")]
     Unreadable { saga_id: SagaId, reason: String },
@@ -28,7 +28,7 @@ impl Error {
             Self::Catalog(error) => error.failure(),
             Self::CancelTooLate(_) => Failure::permanent("CANCEL_TOO_LATE", self.to_string()),
             Self::NoSuchSaga(_) => Failure::permanent("SAGA_NOT_FOUND", self.to_string()),
-            Self::NotStuck(_) => Failure::permanent("SAGA_NOT_STUCK", self.to_string()),
+            Self::NotStuck { .. } => Failure::permanent("SAGA_NOT_STUCK", self.to_string()),
             Self::Unreadable { .. } => Failure::new(ErrorClass::Bug, "SAGA_UNREADABLE", self.to_string()),
         }
     }

@@ -23,21 +23,23 @@ mod catalog_ops;
 mod dispatch;
 mod fact;
 mod progress;
+mod whole;
 
 mod replies;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{Catalog, JobDirection, SagaRow, Tx};
-use model::{ProjectId, SagaId, WorkloadId};
+use catalog::{Catalog, JobDirection, SagaRow, TimerKind, Tx};
+use model::{ProjectId, SagaId, UserId, WorkloadId};
 use runtime::{Entropy, RetryPolicy};
 use saga::{Direction, Ignored, OperatorVerb, Phase, Saga, SagaState, Shape};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use error::Error;
-pub use event::{At, Incoming};
+pub(crate) use event::kind as event_kind;
+pub use event::{At, Decision, Incoming};
 pub use replies::{Accepted, Beat, JobResult, Outcome, Verdict, Worker};
 
 /// What is to be brought back; the restore row (`restoring`) exists.
@@ -51,6 +53,8 @@ use run::{Definitions, Run};
 
 /// The code of a saga that a user stopped.
 pub(crate) const CANCELLED: &str = "CANCELLED";
+/// The code of a saga that turned back because it took too long.
+const SAGA_DEADLINE_PASSED: &str = "SAGA_DEADLINE_PASSED";
 
 /// For steps whose definition has no deadline: those are done by the catalog, at once.
 const DEADLINE_DEFAULT: Duration = Duration::from_secs(600);
@@ -71,7 +75,7 @@ pub(crate) struct Core {
     definitions: Definitions,
     entropy: Entropy,
     retry: RetryPolicy,
-    pub(crate) lease_ttl: Duration,
+    timing: Timing,
     wake: Notify,
 }
 
@@ -81,6 +85,13 @@ pub struct Timing {
     pub retry_base: Duration,
     pub retry_cap: Duration,
     pub lease_ttl: Duration,
+    /// Caps the deadlines of steps.
+    pub step_deadline_max: Duration,
+    /// Caps the deadlines of sagas.
+    pub saga_deadline_max: Duration,
+    /// Between tries of a stuck saga: first this long, then twice as long, up to `stuck_retry_cap`.
+    pub stuck_retry_base: Duration,
+    pub stuck_retry_cap: Duration,
 }
 
 /// Runs `$work` in a transaction of its own and commits; again from its start when another controller was faster.
@@ -122,14 +133,7 @@ impl Engine {
             .and_then(saga::Registry::with::<RestoreNew>)
             .expect("the definitions are checked by tests");
         let retry = RetryPolicy { base: timing.retry_base, cap: timing.retry_cap, attempts_max: None };
-        let core = Core {
-            catalog,
-            definitions,
-            entropy: Entropy,
-            retry,
-            lease_ttl: timing.lease_ttl,
-            wake: Notify::new(),
-        };
+        let core = Core { catalog, definitions, entropy: Entropy, retry, timing, wake: Notify::new() };
         Self { core: Arc::new(core) }
     }
 
@@ -187,21 +191,27 @@ impl Engine {
     /// Asks a saga to stop and take back what it did. Own transaction. Cancelling twice is as cancelling once.
     ///
     /// Errors: `CancelTooLate` after the pivot or the end.
-    pub async fn request_cancel(&self, saga_id: SagaId) -> Result<(), Error> {
-        match self.handle(saga_id, Incoming::CancelRequested).await? {
+    pub async fn request_cancel(&self, saga_id: SagaId, by: &UserId) -> Result<(), Error> {
+        match self.handle(saga_id, Incoming::CancelRequested { by: by.clone() }).await? {
             Ok(_) | Err(Ignored::TurnedBack) => Ok(()),
             Err(_) => Err(Error::CancelTooLate(saga_id)),
         }
     }
 
-    /// Settles a stuck saga by an operator's verb. Own transaction.
+    /// Settles a stuck saga by an operator's decision. Own transaction. Abandoning twice is as abandoning once.
     ///
     /// Errors: `NotStuck`.
-    pub async fn operate(&self, saga_id: SagaId, verb: OperatorVerb) -> Result<(), Error> {
-        match self.handle(saga_id, Incoming::Operator(verb)).await? {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Error::NotStuck(saga_id)),
+    pub async fn operate(&self, saga_id: SagaId, decision: Decision) -> Result<(), Error> {
+        let verb = decision.verb;
+        if self.handle(saga_id, Incoming::Operator(decision)).await?.is_ok() {
+            return Ok(());
         }
+        let row = self.core.catalog.read().await?.get_saga(saga_id).await?;
+        let phase = row.ok_or(Error::NoSuchSaga(saga_id))?.phase;
+        if verb == OperatorVerb::Abandon && phase == Phase::Abandoned.as_str() {
+            return Ok(());
+        }
+        Err(Error::NotStuck { saga_id, phase })
     }
 
     /// Takes one event of a saga in a transaction of its own, and wakes the relay. `Err(Ignored)`: it means nothing (any
@@ -261,6 +271,8 @@ impl Engine {
             finished_at: None,
         };
         tx.insert_saga(&row).await?;
+        let deadline = S::DEADLINE.min(self.core.timing.saga_deadline_max);
+        tx.upsert_timer(&whole::timer(id, TimerKind::SagaDeadline, tx.now().after(deadline))).await?;
         tracing::info!(saga_id = %id, kind = S::KIND, object_id = %row.object_id, "a saga starts");
         // A new saga takes its start: nothing came before.
         let _ = Run::resume(&self.core, tx, row, 0)?.apply(Incoming::Started).await?;

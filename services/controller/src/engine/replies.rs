@@ -132,7 +132,7 @@ impl Engine {
     /// How long a lease lasts.
     #[must_use]
     pub fn lease_ttl(&self) -> Duration {
-        self.core.lease_ttl
+        self.core.timing.lease_ttl
     }
 
     async fn take_accepted(&self, tx: &mut Tx, accepted: &Accepted) -> Result<Verdict, Error> {
@@ -162,7 +162,7 @@ impl Engine {
     }
 
     async fn grant(&self, tx: &mut Tx, job: &JobRow, host: &HostName) -> Result<Verdict, Error> {
-        let lease_until = tx.now().after(self.core.lease_ttl);
+        let lease_until = tx.now().after(self.core.timing.lease_ttl);
         let grant = JobGrant { key: job.key(), worker: host.clone(), lease_until };
         let epoch = tx.grant_job_lease(&grant).await?;
         // The lease watches from now on.
@@ -171,7 +171,7 @@ impl Engine {
             job_id: job.id.to_string(),
             attempt: job.attempt,
             epoch,
-            lease_ttl_ms: u32::try_from(self.core.lease_ttl.as_millis()).unwrap_or(u32::MAX),
+            lease_ttl_ms: u32::try_from(self.core.timing.lease_ttl.as_millis()).unwrap_or(u32::MAX),
         };
         let control = Control { host, verb: "lease_grant", saga_id: Some(job.saga_id), message };
         self.dispatch(tx).control(control).await?;
@@ -208,7 +208,7 @@ impl Engine {
 
     async fn take_beat(&self, tx: &mut Tx, host: &HostName, beats: &[Beat]) -> Result<Vec<JobKey>, Error> {
         let keys: Vec<JobKey> = beats.iter().map(|beat| beat.key).collect();
-        let lease_until = tx.now().after(self.core.lease_ttl);
+        let lease_until = tx.now().after(self.core.timing.lease_ttl);
         let extended = tx.extend_job_leases(host, &keys, lease_until).await?;
         for beat in beats.iter().filter(|beat| extended.contains(&beat.key)) {
             let Some(job) = tx.get_job(beat.key.job_id).await? else { continue };
@@ -224,11 +224,20 @@ impl Engine {
         if !tx.delete_timer(&timer).await? {
             return Ok(Verdict::Stale);
         }
-        if timer.kind == TimerKind::Retry {
-            let TimerRow { step, branch, direction, attempt, .. } = timer;
-            let at = At { step, branch, direction: direction_of(direction), attempt };
-            return self.tell(tx, timer.saga_id, Incoming::RetryDue { at }).await;
+        match timer.kind {
+            TimerKind::Retry => {
+                let TimerRow { step, branch, direction, attempt, .. } = timer;
+                let at = At { step, branch, direction: direction_of(direction), attempt };
+                self.tell(tx, timer.saga_id, Incoming::RetryDue { at }).await
+            }
+            TimerKind::Deadline => self.take_lateness(tx, &timer).await,
+            TimerKind::SagaDeadline => self.tell(tx, timer.saga_id, Incoming::DeadlinePassed).await,
+            TimerKind::StuckRetry => self.tell(tx, timer.saga_id, Incoming::StuckRetryDue).await,
         }
+    }
+
+    /// An attempt that nobody answered in time is lost: it may have happened.
+    async fn take_lateness(&self, tx: &mut Tx, timer: &TimerRow) -> Result<Verdict, Error> {
         let job = tx.get_job_of_branch(timer.branch_key()).await?;
         let is_late = |job: &JobRow| {
             let is_leased = job.needs_lease && job.state == JobState::Running;
@@ -294,7 +303,7 @@ impl Engine {
     }
 
     fn dispatch<'a>(&self, tx: &'a mut Tx) -> Dispatch<'a> {
-        Dispatch { tx, entropy: self.core.entropy, lease_ttl: self.core.lease_ttl }
+        Dispatch { tx, entropy: self.core.entropy, lease_ttl: self.core.timing.lease_ttl }
     }
 }
 

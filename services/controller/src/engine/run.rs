@@ -14,16 +14,21 @@ use std::sync::Arc;
 
 use catalog::{BranchKey, SagaEventRow, SagaRow, TimerKind, TimerRow, Tx};
 use model::{ErrorClass, Failure};
-use saga::{Command, Direction, Ignored, Loaded, Phase, Registry, SagaState, Shape};
+use saga::{Command, Direction, Ignored, Leftover, Loaded, Phase, Registry, SagaState, Shape, StepKind};
 
 use super::dispatch::{Dispatch, Order};
 use super::event::{At, Incoming};
-use super::{CANCELLED, Core, Error, catalog_ops, job_direction, progress};
+use super::{
+    CANCELLED, Core, Error, SAGA_DEADLINE_PASSED, catalog_ops, event_kind, job_direction, progress, whole,
+};
 use crate::sagas::remote::Remote;
 use crate::sagas::{Output, Request, answer};
 
 /// What the engine's registry holds.
 pub(super) type Definitions = Registry<Request, Output>;
+
+/// Between the reason to turn back and the reason for being stuck.
+const THEN_STUCK: &str = "; then it got stuck: ";
 
 /// A saga under way in a transaction.
 pub(super) struct Run<'a> {
@@ -77,7 +82,11 @@ impl<'a> Run<'a> {
     ///
     /// Errors: `Conflict` of the catalog when another controller was faster.
     pub(super) async fn apply(mut self, incoming: Incoming) -> Result<Result<Phase, Ignored>, Error> {
+        let is_deadline = incoming == Incoming::DeadlinePassed;
         if let Err(ignored) = self.take(incoming).await? {
+            if is_deadline && ignored == Ignored::TooLate {
+                self.report_lateness().await?;
+            }
             return Ok(Err(ignored));
         }
         while let Some(next) = self.queue.pop_front() {
@@ -108,8 +117,10 @@ impl<'a> Run<'a> {
             Ok(next) => next,
             Err(ignored) => return Ok(Err(ignored)),
         };
+        let is_abandoned = state.phase() == Phase::Abandoned;
+        let left_behind = if is_abandoned { self.left_behind() } else { Vec::new() };
         self.state = state;
-        self.log(&incoming).await?;
+        self.log(&incoming, &left_behind).await?;
         self.explain(phase_before, &incoming);
         if self.state.current_step() != step_before || self.state.phase() != phase_before {
             self.show_progress().await?;
@@ -118,6 +129,19 @@ impl<'a> Run<'a> {
             self.carry_out(command).await?;
         }
         Ok(Ok(()))
+    }
+
+    /// Behind the pivot there is no way back: that the saga is late is said and kept, and it goes on.
+    async fn report_lateness(mut self) -> Result<(), Error> {
+        let step = self.state.current_step().map_or("?", |step| self.shape.step_name(step));
+        tracing::warn!(saga_id = %self.row.id, kind = self.row.kind, step, age = self.age(),
+            "a saga is past its deadline, and goes on, since it is past its pivot");
+        self.log(&Incoming::DeadlinePassed, &[]).await?;
+        self.write().await.map(drop)
+    }
+
+    fn age(&self) -> String {
+        whole::in_words(self.tx.now().since(self.row.created_at))
     }
 
     /// Looks at what the machine does not: an answer must fit its command, and some failures are taken as an answer.
@@ -187,9 +211,10 @@ impl<'a> Run<'a> {
 
     async fn send(&mut self, at: At, remote: &Remote) -> Result<(), Error> {
         let deadline = self.core.definitions.get(self.shape.kind, self.shape.version);
-        let deadline = deadline.and_then(|definition| definition.deadline(at.step));
+        let deadline = deadline.and_then(|definition| definition.step_deadline(at.step));
+        let deadline = deadline.unwrap_or(super::DEADLINE_DEFAULT).min(self.core.timing.step_deadline_max);
         let (name, key) = (self.shape.step_name(at.step), self.key(at));
-        let deadline_at = self.tx.now().after(deadline.unwrap_or(super::DEADLINE_DEFAULT));
+        let deadline_at = self.tx.now().after(deadline);
         self.dispatch()
             .send(Order { branch: key, attempt: at.attempt, step_name: name, remote, deadline_at })
             .await
@@ -216,7 +241,13 @@ impl<'a> Run<'a> {
         let message = self.row.error_message.clone().unwrap_or_default();
         if phase == Phase::Stuck {
             tracing::error!(saga_id = %self.row.id, kind = self.row.kind, message, "a saga is stuck, an operator must decide");
+            self.schedule_new_try().await?;
             return self.break_workload(&message).await;
+        }
+        if phase == Phase::Succeeded {
+            // What was stuck behind the pivot is done; the log keeps how it came.
+            self.row.error_code = None;
+            self.row.error_message = None;
         }
         tracing::info!(saga_id = %self.row.id, kind = self.row.kind, %phase, code = self.row.error_code, "a saga ended");
         self.row.finished_at = Some(self.tx.now());
@@ -230,6 +261,40 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A stuck saga is tried again, ever more slowly: what was in the way may have gone.
+    async fn schedule_new_try(&mut self) -> Result<(), Error> {
+        let events = self.tx.list_saga_events(self.row.id).await?;
+        let tries = events.iter().filter(|event| event.kind == event_kind::STUCK_RETRY_DUE).count();
+        let timing = &self.core.timing;
+        let rest = whole::rest(timing.stuck_retry_base, timing.stuck_retry_cap, tries);
+        let due_at = self.tx.now().after(rest);
+        self.tx.upsert_timer(&whole::timer(self.row.id, TimerKind::StuckRetry, due_at)).await?;
+        Ok(())
+    }
+
+    /// What remains when the saga ends as it lies, in words. Rows and locks do not: they are settled with the end.
+    fn left_behind(&self) -> Vec<String> {
+        let branches = |step| self.loaded.branches(step);
+        let step_at_work = self.state.current_step().and_then(|step| self.shape.steps.get(usize::from(step)));
+        let in_doubt = step_at_work.is_some_and(|step| step.kind == StepKind::Pivot);
+        let leftovers = self.state.leftovers(self.shape, &branches).into_iter();
+        let describe = |left: Leftover| {
+            let Leftover { step, branch, direction } = left;
+            let at = At { step, branch, direction, attempt: 0 };
+            if in_doubt && direction == Direction::Action {
+                // What it works on is known once the pivot told.
+                return Some(format!("{} was not done", self.name(at)));
+            }
+            let subject = self.remote(at)?.subject;
+            let (step, name) = (self.shape.step_name(step), self.name(at));
+            Some(match direction {
+                Direction::Action => format!("{name} was not done for {subject}"),
+                Direction::Undo => format!("what {step} made of {subject} may be there: {name} did not run"),
+            })
+        };
+        leftovers.filter_map(describe).collect()
     }
 
     /// A restore does not hold its workload: then there is nothing to mark.
@@ -247,18 +312,27 @@ impl<'a> Run<'a> {
             return;
         }
         let (code, message) = match incoming {
-            Incoming::CancelRequested => (CANCELLED.to_owned(), "a user cancelled it".to_owned()),
+            Incoming::CancelRequested { .. } => (CANCELLED.to_owned(), "a user cancelled it".to_owned()),
+            Incoming::DeadlinePassed => {
+                (SAGA_DEADLINE_PASSED.to_owned(), format!("it was not done after {}", self.age()))
+            }
             Incoming::Failed { at, failure, .. } => (failure.code.clone(), self.describe(*at, failure)),
             _ => return,
         };
         match (&self.row.error_code, after) {
+            // Stuck on the way forward, there is no reason to turn back that is to be kept.
+            (Some(_), Phase::Stuck) if self.state.cause().is_none() => {
+                self.row.error_code = Some(code);
+                self.row.error_message = Some(message);
+            }
             (None, _) => {
                 self.row.error_code = Some(code);
                 self.row.error_message = Some(message);
             }
             (Some(_), Phase::Stuck) => {
-                let first = self.row.error_message.take().unwrap_or_default();
-                self.row.error_message = Some(format!("{first}; then it got stuck: {message} [{code}]"));
+                let told = self.row.error_message.take().unwrap_or_default();
+                let first = told.split(THEN_STUCK).next().unwrap_or_default();
+                self.row.error_message = Some(format!("{first}{THEN_STUCK}{message} [{code}]"));
             }
             (Some(_), _) => {}
         }
@@ -304,14 +378,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    async fn log(&mut self, incoming: &Incoming) -> Result<(), Error> {
+    async fn log(&mut self, incoming: &Incoming, left_behind: &[String]) -> Result<(), Error> {
         self.sequence += 1;
         let at = self.tx.now();
         let row = SagaEventRow {
             saga_id: self.row.id,
             sequence: self.sequence,
             kind: incoming.kind().to_owned(),
-            body: incoming.log_json(),
+            body: incoming.log_json(left_behind),
             at,
         };
         match self.tx.insert_saga_event(&row).await {
@@ -346,6 +420,6 @@ impl<'a> Run<'a> {
     }
 
     fn dispatch(&mut self) -> Dispatch<'_> {
-        Dispatch { tx: self.tx, entropy: self.core.entropy, lease_ttl: self.core.lease_ttl }
+        Dispatch { tx: self.tx, entropy: self.core.entropy, lease_ttl: self.core.timing.lease_ttl }
     }
 }

@@ -80,6 +80,11 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/restores/{restore}/cancel").get(restores::cancel).post(restores::cancel).done())
         .service(resource("/sagas").get(sagas::list).done())
         .service(resource("/sagas/{saga}").get(sagas::show).done())
+        .service(resource("/sagas/{saga}/graph").get(sagas::draw).done())
+        .service(resource("/sagas/{saga}/cancel").post(sagas::cancel).done())
+        .service(resource("/sagas/{saga}/retry").post(sagas::retry).done())
+        .service(resource("/sagas/{saga}/skip").post(sagas::skip).done())
+        .service(resource("/sagas/{saga}/abandon").post(sagas::abandon).done())
         .service(resource("/targets").get(targets::list).done());
 }
 

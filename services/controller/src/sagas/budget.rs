@@ -27,5 +27,8 @@ pub(super) const MOVER_CALL_DEADLINE: Duration = Duration::from_secs(120);
 /// From dispatch to answer, for calls to datamovers that read or remove much on the target.
 pub(super) const MOVER_LONG_DEADLINE: Duration = Duration::from_secs(3600);
 
+/// A whole snapshot or restore: 20 TiB at the 100 MiB/s of a shared 1 Gbit/s link take 58 hours.
+pub(super) const JOB_DEADLINE: Duration = Duration::from_secs(72 * 3600);
+
 /// From dispatch to acceptance, for jobs under a lease; after that the lease watches.
 pub(super) const DISPATCH_DEADLINE: Duration = Duration::from_secs(60);

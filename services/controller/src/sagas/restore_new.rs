@@ -18,6 +18,7 @@
 //! What instances looked like is read from the catalog: records on the target serve a lost catalog only.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cloud::Tag;
 use model::{InstanceId, ProjectId, RestoreId, SnapshotId, TargetId, VolumeId, WorkloadId};
@@ -74,6 +75,7 @@ pub struct Facts {
 impl Saga for RestoreNew {
     const KIND: &'static str = "restore_new";
     const VERSION: u32 = 1;
+    const DEADLINE: Duration = budget::JOB_DEADLINE;
     type Params = Params;
     type Facts = Facts;
     type Request = Request;

@@ -28,6 +28,7 @@
 mod disks;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cloud::{InstanceDescription, Tag};
 use model::{
@@ -95,6 +96,7 @@ pub struct Facts {
 impl Saga for SnapshotCreate {
     const KIND: &'static str = "snapshot_create";
     const VERSION: u32 = 1;
+    const DEADLINE: Duration = budget::JOB_DEADLINE;
     type Params = Params;
     type Facts = Facts;
     type Request = Request;

@@ -11,7 +11,7 @@ use proto::cmd::v1 as cmd;
 use proto::rep::v1 as rep;
 use saga::OperatorVerb;
 
-use crate::harness::{Harness, host, play_until, workload_id};
+use crate::harness::{Harness, decide, host, play_until, user, workload_id};
 
 fn permanent(code: &str) -> Failure {
     Failure::permanent(code, "it cannot be")
@@ -199,8 +199,8 @@ async fn a_cancel_stops_what_runs_and_takes_all_back() {
         harness.world.carry_out(&sent.command);
     }
     harness.drain_outbox().await;
-    harness.engine.request_cancel(saga_id).await.unwrap();
-    harness.engine.request_cancel(saga_id).await.unwrap();
+    harness.engine.request_cancel(saga_id, &user()).await.unwrap();
+    harness.engine.request_cancel(saga_id, &user()).await.unwrap();
     let rows = harness.catalog.read().await.unwrap().oldest_outbox(500).await.unwrap();
     let count = |verb: &str| rows.iter().filter(|row| row.routing_key.ends_with(verb)).count();
     assert_eq!((count("ctl.abort_job"), count("dmapi.purge_transfer")), (4, 4));
@@ -226,7 +226,7 @@ async fn a_cancel_after_the_pivot_is_too_late() {
     let mut harness = Harness::start().await;
     let (saga_id, _) = harness.start_snapshot().await;
     play_until(&mut harness, "delete_volume_snapshots").await;
-    let error = harness.engine.request_cancel(saga_id).await.unwrap_err();
+    let error = harness.engine.request_cancel(saga_id, &user()).await.unwrap_err();
     assert_eq!(error.failure().code, "CANCEL_TOO_LATE");
 }
 
@@ -242,12 +242,12 @@ async fn a_compensation_that_fails_for_good_is_stuck_until_an_operator_settles_i
     assert!(saga.error_message.unwrap().contains("then it got stuck: purge_transfers failed for disk vd"));
     let workload = harness.catalog.read().await.unwrap().get_workload(workload_id()).await.unwrap().unwrap();
     assert_eq!(workload.status, WorkloadState::Error);
-    harness.engine.operate(saga_id, OperatorVerb::Retry).await.unwrap();
+    harness.engine.operate(saga_id, decide(OperatorVerb::Retry)).await.unwrap();
     harness.play(|_| None).await;
     assert_eq!(harness.saga(saga_id).await.phase, "compensated");
     assert_eq!(harness.snapshot(snapshot_id).await.status, SnapshotState::Error);
     harness.assert_nothing_held().await;
-    let error = harness.engine.operate(saga_id, OperatorVerb::Retry).await.unwrap_err();
+    let error = harness.engine.operate(saga_id, decide(OperatorVerb::Retry)).await.unwrap_err();
     assert_eq!(error.failure().code, "SAGA_NOT_STUCK");
 }
 
@@ -258,7 +258,7 @@ async fn an_abandoned_saga_frees_its_workload_and_ends_its_snapshot() {
     harness
         .play(|sent| matches!(sent.verb(), "transfer_disk" | "purge_transfer").then(|| permanent("DRILL")))
         .await;
-    harness.engine.operate(saga_id, OperatorVerb::Abandon).await.unwrap();
+    harness.engine.operate(saga_id, decide(OperatorVerb::Abandon)).await.unwrap();
     assert_eq!(harness.saga(saga_id).await.phase, "abandoned");
     assert_eq!(harness.snapshot(snapshot_id).await.status, SnapshotState::Error);
     let held = harness.catalog.read().await.unwrap().ledger_of_held().await.unwrap();

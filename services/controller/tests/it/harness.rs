@@ -8,17 +8,18 @@ use catalog::{
     Catalog, OutboxRow, RestoreKind, RestoreRow, SagaRow, SnapshotRow, WorkloadInstanceRow, WorkloadRow,
 };
 use controller::engine::{
-    Accepted, Engine, JobResult, Outcome, RestoreInstance, RestoreOrder, SnapshotOrder, Timing, Verdict,
-    Worker,
+    Accepted, Decision, Engine, JobResult, Outcome, RestoreInstance, RestoreOrder, SnapshotOrder, Timing,
+    Verdict, Worker,
 };
 use controller::sagas::remote::Command;
 use model::{
     ByteCount, Failure, HostName, InstanceId, JobId, RestoreId, RestoreState, SagaId, SnapshotId,
-    SnapshotKind, SnapshotState, TargetId, Timestamp, WorkloadId, WorkloadState,
+    SnapshotKind, SnapshotState, TargetId, Timestamp, UserId, WorkloadId, WorkloadState,
 };
 use prost::{Message as _, Name as _};
 use proto::cmd::v1 as cmd;
 use runtime::{Clock, Entropy, ManualClock};
+use saga::OperatorVerb;
 
 use crate::world::{World, make_instance, make_uuid};
 
@@ -46,6 +47,14 @@ pub(crate) fn host(name: &str) -> HostName {
     name.parse().unwrap()
 }
 
+pub(crate) fn user() -> UserId {
+    "alice".parse().unwrap()
+}
+
+pub(crate) fn decide(verb: OperatorVerb) -> Decision {
+    Decision { verb, by: "root".parse().unwrap(), reason: "it was looked at".to_owned() }
+}
+
 pub(crate) fn workload_id() -> WorkloadId {
     WorkloadId::from_uuid(make_uuid(1))
 }
@@ -69,6 +78,10 @@ impl Harness {
             retry_base: Duration::from_secs(1),
             retry_cap: Duration::from_secs(60),
             lease_ttl: LEASE_TTL,
+            step_deadline_max: Duration::from_secs(3600),
+            saga_deadline_max: Duration::from_secs(72 * 3600),
+            stuck_retry_base: Duration::from_secs(300),
+            stuck_retry_cap: Duration::from_secs(86_400),
         };
         let engine = Engine::new(catalog.clone(), timing);
         let world = World::with_agents();

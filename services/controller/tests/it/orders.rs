@@ -9,7 +9,7 @@ use model::Failure;
 use proptest::prelude::*;
 use runtime::Clock as _;
 
-use crate::harness::{Harness, LEASE_TTL, Sent, host};
+use crate::harness::{Harness, LEASE_TTL, Sent, host, user};
 
 /// Choices of a run; each is a byte that picks a command and what becomes of it.
 const CHOICE_COUNT: usize = 60;
@@ -28,7 +28,7 @@ impl Chaos {
             (0, _) => self.let_time_pass(Duration::from_secs(61)).await,
             (1, _) if choice == 0b1111_1001 => {
                 // Refused when it comes too late.
-                let _ = self.harness.engine.request_cancel(self.saga_id).await;
+                let _ = self.harness.engine.request_cancel(self.saga_id, &user()).await;
             }
             (1, _) => self.let_time_pass(LEASE_TTL + Duration::from_secs(1)).await,
             (_, None) => self.let_time_pass(Duration::from_secs(61)).await,

@@ -1,10 +1,12 @@
 //! Takes commands: journals them, says so, and only then lets go of the message.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Addr;
 use async_trait::async_trait;
 use bus::{Envelope, header};
+use model::Failure;
 use proto::convert::Header;
 use service_kit::actors::{Handled, MessageHandler};
 use service_kit::telemetry::Chain;
@@ -32,6 +34,9 @@ impl MessageHandler for CommandHandler {
         };
         let needs_lease = work.needs_lease();
         drop(work); // it is parsed again from the journal, as after a restart
+        if let Some(late) = self.lateness(&header) {
+            return self.refuse_late(&header, late).await;
+        }
         let job = NewJob {
             job_id: header.key.job_id,
             saga_id: header.saga_id,
@@ -53,6 +58,35 @@ impl MessageHandler for CommandHandler {
 }
 
 impl CommandHandler {
+    /// By how much a command is past its deadline; `None` for one in time, and for one that the journal knows: what was
+    /// accepted in time is done, and answered again.
+    fn lateness(&self, header: &Header) -> Option<Duration> {
+        let (deadline, now) = (header.deadline_at?, self.ports.clock.now());
+        if now <= deadline {
+            return None;
+        }
+        let known = self.ports.journal.blocking().job(header.key.job_id);
+        let is_known = known.is_some_and(|record| record.attempt >= header.key.attempt);
+        (!is_known).then(|| now.since(deadline))
+    }
+
+    /// The controllers have given the attempt up: nobody waits for it, and what was to be taken back may be by now.
+    async fn refuse_late(&self, header: &Header, late: Duration) -> Handled {
+        let (job_id, attempt) = (header.key.job_id, header.key.attempt);
+        let late_ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(%job_id, attempt, late_ms, "a command is past its deadline and is refused");
+        let message = format!(
+            "the command reached {} {late_ms} ms after its deadline; if that comes often, look at the clock of the host",
+            self.ports.host_name
+        );
+        let failure = Failure::transient("COMMAND_EXPIRED", message);
+        // An earlier attempt may have run here.
+        match self.ports.replies.send_refused(header, &failure, attempt == 1).await {
+            Ok(()) => Handled::Done,
+            Err(_) => Handled::Retry,
+        }
+    }
+
     async fn answer(
         &self,
         acceptance: Acceptance,

@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
-use crate::controller::{make_job, wait_for};
+use runtime::{Clock as _, SystemClock};
+
+use crate::controller::{Kind, make_job, wait_for};
 use crate::mover::Mover;
 
 #[tokio::test]
@@ -28,6 +30,49 @@ async fn a_wrong_password_ends_the_process_with_69_and_is_not_shown() {
     let status = mover.wait_ended().await;
     assert_eq!(status.code(), Some(69), "{}", mover.log());
     assert!(!mover.log().contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_command_past_its_deadline_is_refused_and_leaves_nothing() {
+    let mover = Mover::start(&[1; 4096], "").await;
+    let controller = mover.controller.clone();
+    for (attempt, is_first) in [(1, true), (2, false)] {
+        let job_id = make_job();
+        let mut freeze = mover.freeze(job_id, 20_000);
+        let header = freeze.header.as_mut().unwrap();
+        header.attempt = attempt;
+        header.deadline_at = SystemClock::shared().now().0 - 5_000_000;
+        controller.command(&mover.host, "FreezeGuest", &freeze).await;
+        match controller.wait_result(job_id, attempt).await.kind {
+            Kind::Failed { code, message, effect_free } => {
+                assert_eq!((code.as_str(), effect_free), ("COMMAND_EXPIRED", is_first));
+                assert!(message.contains(mover.host.as_str()) && message.contains("clock"), "{message}");
+            }
+            other => panic!("it was not refused: {other:?}"),
+        }
+        assert!(!mover.is_frozen());
+        assert_eq!(mover.journal(job_id), None);
+    }
+}
+
+/// The deadline is one for accepting: a job that was, is answered as ever when its command comes again.
+#[tokio::test]
+async fn a_late_copy_of_a_command_that_came_in_time_gets_its_result() {
+    let mover = Mover::start(&[1; 4096], "").await;
+    let controller = mover.controller.clone();
+    let job_id = make_job();
+    let mut freeze = mover.freeze(job_id, 20_000);
+    freeze.header.as_mut().unwrap().deadline_at = SystemClock::shared().now().0 + 3_600_000_000;
+    controller.command(&mover.host, "FreezeGuest", &freeze).await;
+    let first = controller.wait_result(job_id, 1).await;
+    freeze.header.as_mut().unwrap().deadline_at = SystemClock::shared().now().0 - 1;
+    controller.command(&mover.host, "FreezeGuest", &freeze).await;
+    wait_for("the result again", || {
+        let copies =
+            controller.replies(job_id).into_iter().filter(|reply| reply.message_id == first.message_id);
+        (copies.count() >= 2).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! Sagas. Their state is shown with the names of the definition they were started under.
 
 use ::saga::{SagaState, SagaView, Shape};
-use catalog::{JobRow, SagaEventRow, SagaRow};
-use rest_api::{Saga, SagaEvent, SagaJob, SagaStep, SagaSummary};
+use catalog::{JobRow, SagaEventRow, SagaRow, TimerKind};
+use rest_api::{Saga, SagaDecision, SagaEvent, SagaJob, SagaStep, SagaSummary};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::app::sagas::Parts;
+use crate::engine::event_kind;
 
 /// `shape` is `None` for a definition that this program no longer has.
 pub(in crate::rest) fn show_saga_summary(row: &SagaRow, shape: Option<&Shape>) -> SagaSummary {
@@ -31,6 +33,9 @@ pub(in crate::rest) fn show_saga(parts: &Parts, shape: Option<&Shape>) -> Saga {
     let view = read_state(&parts.row).zip(shape).map(|(state, shape)| state.view(shape));
     Saga {
         summary: show_saga_summary(&parts.row, shape),
+        deadline_at: parts.due_at(TimerKind::SagaDeadline).map(Into::into),
+        next_try_at: parts.due_at(TimerKind::StuckRetry).map(Into::into),
+        decisions: parts.events.iter().filter_map(show_decision).collect(),
         steps: view.iter().flat_map(show_steps).collect(),
         events: parts.events.iter().map(show_event).collect(),
         jobs: parts.jobs.iter().map(|job| show_job(job, shape)).collect(),
@@ -59,6 +64,26 @@ fn show_steps(view: &SagaView) -> Vec<SagaStep> {
 fn show_event(row: &SagaEventRow) -> SagaEvent {
     let body = serde_json::from_str(&row.body).unwrap_or_else(|_| Value::from(row.body.clone()));
     SagaEvent { sequence: row.sequence, kind: row.kind.clone(), at: row.at.into(), body }
+}
+
+/// What people decided, out of the log.
+fn show_decision(row: &SagaEventRow) -> Option<SagaDecision> {
+    #[derive(Deserialize)]
+    struct Entry {
+        #[serde(default)]
+        verb: Option<String>,
+        by: String,
+        #[serde(default)]
+        reason: Option<String>,
+        #[serde(default)]
+        left_behind: Vec<String>,
+    }
+    if ![event_kind::CANCEL_REQUESTED, event_kind::OPERATOR].contains(&row.kind.as_str()) {
+        return None;
+    }
+    let Entry { verb, by, reason, left_behind } = serde_json::from_str(&row.body).ok()?;
+    let verb = verb.unwrap_or_else(|| "cancel".to_owned());
+    Some(SagaDecision { at: row.at.into(), verb, by, reason, left_behind })
 }
 
 fn show_job(row: &JobRow, shape: Option<&Shape>) -> SagaJob {

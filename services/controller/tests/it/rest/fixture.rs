@@ -21,6 +21,8 @@ use secrecy::SecretString;
 pub(crate) const MEMBER: &str = "member-token-0123456789";
 pub(crate) const READER: &str = "reader-token-0123456789";
 pub(crate) const ADMIN: &str = "admin-token-0123456789";
+/// An admin whose token is for another project.
+pub(crate) const OPERATOR: &str = "operator-token-0123456789";
 pub(crate) const STRANGER: &str = "stranger-token-0123456789";
 
 const TOKENS: &str = r#"
@@ -38,6 +40,11 @@ roles = ["reader"]
 token = "admin-token-0123456789"
 user = "root"
 project = "acme"
+roles = ["admin"]
+[[token]]
+token = "operator-token-0123456789"
+user = "olga"
+project = "other"
 roles = ["admin"]
 [[token]]
 token = "stranger-token-0123456789"
@@ -201,6 +208,10 @@ async fn make_state(dir: &Path) -> AppState {
         retry_base: Duration::from_secs(1),
         retry_cap: Duration::from_secs(60),
         lease_ttl: Duration::from_secs(90),
+        step_deadline_max: Duration::from_secs(3600),
+        saga_deadline_max: Duration::from_secs(72 * 3600),
+        stuck_retry_base: Duration::from_secs(300),
+        stuck_retry_cap: Duration::from_secs(86_400),
     };
     let path = dir.join("target");
     std::fs::create_dir(&path).unwrap();

@@ -4,6 +4,7 @@ pub(crate) mod fixture;
 
 mod doors;
 mod restores;
+mod sagas;
 mod snapshots;
 mod workloads;
 

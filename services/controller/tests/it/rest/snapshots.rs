@@ -24,7 +24,7 @@ async fn a_snapshot_is_started_with_its_saga_and_the_workload_locked() {
     assert_eq!(saga.summary.phase, "forward");
     assert!(saga.steps.iter().any(|step| step.kind == "pivot"), "{:?}", saga.steps);
     assert!(saga.summary.step.is_some() && !saga.events.is_empty() && !saga.jobs.is_empty());
-    assert_eq!(service.client.list_sagas().await.unwrap().len(), 1);
+    assert_eq!(service.client.list_sagas(None, false).await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
