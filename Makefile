@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/holdfast/target
 export CARGO_TERM_COLOR ?= auto
 CARGO ?= cargo
 
-.PHONY: help deps deps-test build fmt lint test unit it demo clean-demo update
+.PHONY: help deps deps-test build fmt lint test unit it demo clean-demo soak update
 
 help: ## Shows this text
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,3 +42,7 @@ update: ## Rewrites the generated files (broker definitions, descriptor, schema 
 demo: deps ## Two snapshots and three restores of real disks, on this machine, in a few minutes
 	$(CARGO) build --locked --workspace --bins
 	@$(CARGO_TARGET_DIR)/debug/demo
+
+soak: deps ## Kills services and broker at random for MINUTES=60 while jobs run, then judges; SEED=n repeats a schedule, KEEP=1 keeps all
+	$(CARGO) build --locked --workspace --bins
+	@$(CARGO_TARGET_DIR)/debug/soak

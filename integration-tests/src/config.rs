@@ -84,6 +84,7 @@ impl Writer<'_> {
 
     /// Writes the controller's config.
     pub fn write_controller(&self, password: &SecretString) -> Result<()> {
+        let database = self.spec.database_dir.clone().unwrap_or_else(|| self.places.state());
         let timing = self.spec.timing;
         let text = format!(
             "drill_file = {faults:?}\n\n{bus}\n[database]\nurl = \"sqlite:{database}\"\n\n[rest]\nlisten = \"127.0.0.1:0\"\n\
@@ -92,7 +93,7 @@ impl Writer<'_> {
              step_deadline_max_ms = {step_max}\nsaga_deadline_max_ms = {saga_max}\ntick_ms = {tick}\n\n{grants}",
             faults = self.places.faults(),
             bus = self.bus("controller", "holdfast-controller", password)?,
-            database = self.places.state().join("catalog.sqlite").display(),
+            database = database.join("catalog.sqlite").display(),
             address = address_file(self.places),
             tokens = self.places.etc().join("tokens.toml"),
             cloud = self.cloud(),

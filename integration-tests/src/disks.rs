@@ -1,12 +1,53 @@
 //! Real disks with real file systems, made without mounting anything: `mke2fs -d` fills them, `debugfs` changes files inside.
 
 use std::fs::File;
-use std::io::{BufReader, Read as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use model::ByteCount;
+
+/// A small file system of one's own, unmounted at the end.
+#[derive(Debug)]
+pub struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts one of so many MiB; only root may.
+    pub fn mount(path: &Path, mib: u64) -> Result<Self> {
+        let size = format!("size={mib}m");
+        run_tool(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path))
+            .context("this test mounts a small file system, which only root may")?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Mounts it read-only, or for writing again.
+    pub fn set_read_only(&self, read_only: bool) -> Result<()> {
+        let option = if read_only { "remount,ro" } else { "remount,rw" };
+        run_tool(Command::new("mount").args(["-o", option]).arg(&self.0)).map(drop)
+    }
+
+    /// Takes all room that is left; the file that does is given, to be removed.
+    pub fn fill(&self) -> Result<PathBuf> {
+        let path = self.0.join("filler");
+        let mut file = File::create(&path)?;
+        let (mut size, block) = (64 << 10, vec![1; 64 << 10]);
+        while size > 0 {
+            // Smaller and smaller, until not a byte more goes in.
+            match file.write(&block[..size]) {
+                Ok(written) if written > 0 => {}
+                _ => size /= 2,
+            }
+        }
+        Ok(path)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = run_tool(Command::new("umount").arg("-l").arg(&self.0));
+    }
+}
 
 /// Runs a tool to its end.
 ///
@@ -52,6 +93,24 @@ pub fn remove_file(disk: &Path, name: &str) -> Result<()> {
 pub fn check_ext4(disk: &Path) -> Result<()> {
     run_tool(Command::new("e2fsck").args(["-f", "-n"]).arg(disk))?;
     Ok(())
+}
+
+/// Makes a disk of another format with the same bytes.
+pub fn convert(from: (&Path, &str), to: (&Path, &str)) -> Result<()> {
+    let mut command = Command::new("qemu-img");
+    run_tool(command.args(["convert", "-f", from.1, "-O", to.1]).arg(from.0).arg(to.0))?;
+    Ok(())
+}
+
+/// The BLAKE3 of what a guest sees of a disk.
+pub fn raw_digest(path: &Path, format: &str) -> Result<blake3::Hash> {
+    if format == "raw" {
+        return digest(path);
+    }
+    let dir = tempfile::tempdir()?;
+    let raw = dir.path().join("raw");
+    convert((path, format), (&raw, "raw"))?;
+    digest(&raw)
 }
 
 /// Whether two disks of any format hold the same bytes. `qemu-img compare` reads both.

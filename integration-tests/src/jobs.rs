@@ -75,6 +75,22 @@ impl World {
         moving.map_err(|error| error.context(self.logs()))
     }
 
+    /// Waits until the writes of a restore are strictly between none and all, and gives the bytes done.
+    pub fn wait_for_write_in_progress(&self, id: RestoreId) -> Result<u64> {
+        let moving = wait::until(JOB_DEADLINE, &format!("restore {id} is being written"), || {
+            let restore = self.block_on(self.client.show_restore(id))?;
+            if restore.summary.status != "restoring" {
+                bail!("the restore ended {} before it was seen moving", restore.summary.status);
+            }
+            let (done, total) = restore
+                .disks
+                .iter()
+                .fold((0, 0), |sum, disk| (sum.0 + disk.bytes_done, sum.1 + disk.bytes_total));
+            Ok((0 < done && done < total).then_some(done))
+        });
+        moving.map_err(|error| error.context(self.logs()))
+    }
+
     /// Asks for chosen instances under new names.
     pub fn start_selective_restore(
         &self,

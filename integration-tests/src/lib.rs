@@ -1,5 +1,5 @@
-//! The whole of Holdfast on one machine: real processes around a real broker, on real disks. Called by the tests
-//! and by the demo.
+//! The whole of Holdfast on one machine: real processes around a real broker, on real disks. Called by the tests,
+//! by the demo and by the soak.
 
 pub mod config;
 pub mod demo;
@@ -7,6 +7,8 @@ pub mod disks;
 pub mod jobs;
 pub mod ledger;
 pub mod process;
+pub mod readback;
 pub mod scenario;
+pub mod soak;
 pub mod wait;
 pub mod world;

@@ -118,6 +118,11 @@ impl Process {
         wait::until(deadline, &format!("{} ends", self.program.name), || Ok(child.try_wait()?))
     }
 
+    /// How the process ended; `None`: it runs.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// Whether the process runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

@@ -28,6 +28,8 @@ pub struct Spec {
     pub rate_limit_mib_per_s: Option<u64>,
     /// Another `qemu-nbd` than the one in the path.
     pub qemu_nbd: Option<PathBuf>,
+    /// Another folder for the catalog than the one of all states.
+    pub database_dir: Option<PathBuf>,
     pub timing: config::Timing,
     /// More environment for every service.
     pub envs: Vec<(String, String)>,
@@ -41,6 +43,7 @@ impl Default for Spec {
             project: "demo".parse().expect("a valid project id"),
             rate_limit_mib_per_s: None,
             qemu_nbd: None,
+            database_dir: None,
             timing: config::Timing::quick(),
             envs: Vec::new(),
         }
@@ -150,6 +153,11 @@ impl World {
         self.runtime.block_on(future)
     }
 
+    /// Does something to the broker, and waits for it.
+    pub fn with_broker<T>(&mut self, work: impl AsyncFnOnce(&mut Broker) -> T) -> T {
+        self.runtime.block_on(work(&mut self.broker))
+    }
+
     /// The last lines of every log.
     #[must_use]
     pub fn logs(&self) -> String {
@@ -166,12 +174,31 @@ impl World {
 
     /// Kills the controller and starts it again; its address may change.
     pub fn restart_controller(&mut self) -> Result<()> {
+        let program = self.controller.program().clone();
+        self.replace_controller(&program)
+    }
+
+    /// Kills the controller and starts it otherwise.
+    pub fn replace_controller(&mut self, program: &Program) -> Result<()> {
         self.controller.kill()?;
         let _ = std::fs::remove_file(address_file(&self.places));
-        self.controller.start_again()?;
+        self.controller = program.start()?;
         let endpoint = wait_for_address(&self.places, &self.controller, &self.spec.project)?;
         self.client = Client::new(endpoint, &self.token)?;
         Ok(())
+    }
+
+    /// Starts the controller again after it ended, and does not wait until it answers.
+    pub fn start_controller(&mut self) -> Result<()> {
+        let _ = std::fs::remove_file(address_file(&self.places));
+        self.controller.start_again()
+    }
+
+    /// Speaks to the controller where it says that it listens; whether it says so.
+    pub fn find_controller(&mut self) -> Result<bool> {
+        let Some(address) = read_address(&self.places) else { return Ok(false) };
+        self.client = Client::new(parse_address(&address, &self.spec.project)?, &self.token)?;
+        Ok(true)
     }
 
     /// The command line, told where the controller is.
@@ -220,10 +247,16 @@ pub(crate) fn address_file(places: &Places) -> PathBuf {
 }
 
 fn wait_for_address(places: &Places, controller: &Process, project: &ProjectId) -> Result<Endpoint> {
-    let path = address_file(places);
-    let address = wait::until(START_DEADLINE, "the controller says where it listens", || {
-        Ok(std::fs::read_to_string(&path).ok().filter(|text| !text.trim().is_empty()))
-    })
-    .with_context(|| controller.log())?;
+    let address =
+        wait::until(START_DEADLINE, "the controller says where it listens", || Ok(read_address(places)))
+            .with_context(|| controller.log())?;
+    parse_address(&address, project)
+}
+
+fn read_address(places: &Places) -> Option<String> {
+    std::fs::read_to_string(address_file(places)).ok().filter(|text| !text.trim().is_empty())
+}
+
+fn parse_address(address: &str, project: &ProjectId) -> Result<Endpoint> {
     Ok(Endpoint::parse(&format!("http://{}", address.trim()), Some(project))?)
 }

@@ -101,6 +101,15 @@ impl Error {
         }
     }
 
+    /// The failure of a removal. What must go from a target that is read-only now goes when it is writable again.
+    #[must_use]
+    pub fn removal_failure(&self) -> Failure {
+        match self {
+            Self::ReadOnly { .. } => Failure { class: ErrorClass::Transient, ..self.failure() },
+            _ => self.failure(),
+        }
+    }
+
     /// The failure as it travels.
     #[must_use]
     pub fn failure(&self) -> Failure {

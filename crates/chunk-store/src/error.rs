@@ -108,6 +108,15 @@ impl Error {
         }
     }
 
+    /// The failure of a purge: what must go waits for a target that is read-only now.
+    #[must_use]
+    pub fn removal_failure(&self) -> Failure {
+        match self {
+            Self::Target(error) => error.removal_failure(),
+            _ => self.failure(),
+        }
+    }
+
     /// The failure as it travels.
     #[must_use]
     pub fn failure(&self) -> Failure {

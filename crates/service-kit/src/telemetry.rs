@@ -7,8 +7,8 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// lapin and its kin tell at `info` and `warn` what our session tells better.
-const QUIET: &str = "info,lapin=error,actix_server=warn,actix_web=warn";
+/// lapin tells of a lost connection as an error; our session tells it better, and makes another. Its kin tell much at `info`.
+const QUIET: &str = "info,lapin=off,actix_server=warn,actix_web=warn";
 
 /// An error with all its sources on one line, for logs.
 #[derive(Debug)]

@@ -9,11 +9,12 @@ use anyhow::{Context as _, Result, ensure};
 use bus_config::Role;
 use integration_tests::disks;
 use integration_tests::ledger::Ledger;
+use integration_tests::readback::TargetReader;
 use integration_tests::scenario::{CloudDisk, CloudInstance, Placed, build_cloud, volume_file};
 use integration_tests::wait;
 use integration_tests::world::{Spec, World};
 use model::{ByteCount, InstanceId, SnapshotId, WorkloadId};
-use rest_api::Restore;
+use rest_api::{Restore, Snapshot};
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// The example gives up after 30 s.
@@ -63,6 +64,19 @@ impl Shop {
 
     /// Opens a shop.
     pub(crate) fn open_with(spec: Spec, sizes: Sizes) -> Result<Self> {
+        Self::open_protecting(spec, sizes, |web, db| vec![web, db])
+    }
+
+    /// Opens a shop whose workload is web-1 alone: one instance of one disk, as little work as a job can be.
+    pub(crate) fn open_for_web_only(spec: Spec) -> Result<Self> {
+        Self::open_protecting(spec, Sizes::default(), |web, _| vec![web])
+    }
+
+    fn open_protecting(
+        spec: Spec,
+        sizes: Sizes,
+        chosen: impl Fn(InstanceId, InstanceId) -> Vec<InstanceId>,
+    ) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("holdfast-it-").tempdir()?;
         let stage = dir.path().join("stage");
         std::fs::create_dir(&stage)?;
@@ -82,7 +96,7 @@ impl Shop {
         let placed = build_cloud(&root.join("cloud"), &spec, &instances)?;
         let world = World::start(&root, spec)?;
         let (web, db) = (placed[0].id, placed[1].id);
-        let workload = world.create_workload("shop", &[web, db])?;
+        let workload = world.create_workload("shop", &chosen(web, db))?;
         let mut shop = Self {
             world,
             workload,
@@ -139,6 +153,43 @@ impl Shop {
             let restored = volume_file(&self.world.places.cloud(), disk.volume_id.context("no volume")?)?;
             let equal = disks::are_equal((&copies[point], format), (&restored.file, restored.format))?;
             ensure!(equal, "disk {} of instance {} differs", disk.id, disk.instance_id);
+        }
+        Ok(())
+    }
+
+    /// Checks that a snapshot is available and that every disk of it, read off the target, holds the bytes of `point`.
+    #[track_caller]
+    pub(crate) fn assert_taken(&self, snapshot: &Snapshot, point: usize) -> Result<()> {
+        let summary = &snapshot.summary;
+        ensure!(
+            summary.status == "available",
+            "the snapshot ended {}: {:?}\n{}",
+            summary.status,
+            summary.error_msg,
+            self.world.logs()
+        );
+        let reader = TargetReader::open(&self.world)?;
+        for instance in &snapshot.instances {
+            ensure!(!instance.vdisks.is_empty(), "instance {} has no disks", instance.id);
+            for disk in &instance.vdisks {
+                let key = (instance.id, disk.id.as_str().to_owned());
+                let copies = self.references.get(&key).with_context(|| format!("an unknown disk {key:?}"))?;
+                let expected = disks::raw_digest(&copies[point], self.format_of(instance.id, &key.1)?)?;
+                let found = self.world.block_on(reader.digest(disk.lineage_id, summary.id))?;
+                ensure!(found == expected, "disk {} of instance {} differs", disk.id, instance.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that no service logged an error since its start: nothing happened that a human must look at.
+    #[track_caller]
+    pub(crate) fn assert_no_error_logged(&self) -> Result<()> {
+        for entry in std::fs::read_dir(self.world.places.logs())? {
+            let log = String::from_utf8_lossy(&std::fs::read(entry?.path())?).into_owned();
+            let error =
+                log.lines().find(|line| line.contains(r#""level":"ERROR""#) || line.contains("panicked"));
+            ensure!(error.is_none(), "an error was logged: {error:?}");
         }
         Ok(())
     }

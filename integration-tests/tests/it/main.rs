@@ -1,12 +1,16 @@
 //! The whole, with real processes around a real broker, on real disks. Each test has a Holdfast of its own.
 
 mod actor_panics;
+mod commits;
 mod corruption;
 mod failing_effects;
 mod fixture;
+mod full_disks;
 mod intake;
 mod kills;
 mod nothing_held;
 mod refusals;
 mod saga_verbs;
+mod resume;
 mod snapshot_and_restore;
+mod stopped_mover;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use integration_tests::config::Timing;
-use integration_tests::disks::run_tool;
+use integration_tests::disks::{SmallDisk, run_tool};
 use integration_tests::ledger::Ledger;
 use integration_tests::process::{Program, binary};
 use integration_tests::world::Spec;
@@ -96,24 +96,6 @@ fn an_unmounted_target_is_not_written_to() -> Result<()> {
     std::fs::rename(&away, &target)?;
     shop.world.take_snapshot(shop.workload, true)?;
     Ok(())
-}
-
-/// A small file system of the test's own, unmounted at the end.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    fn mount(path: &std::path::Path, mib: u64) -> Result<Self> {
-        let size = format!("size={mib}m");
-        run_tool(std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path))
-            .context("this test mounts a small file system, which only root may")?;
-        Ok(Self(path.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = run_tool(std::process::Command::new("umount").arg("-l").arg(&self.0));
-    }
 }
 
 #[test]

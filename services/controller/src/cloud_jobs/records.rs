@@ -25,12 +25,12 @@ pub(super) async fn write(target: &dyn BackupTarget, records: &[Record]) -> Resu
 pub(super) async fn remove(target: &dyn BackupTarget, names: &[String]) -> Result<(), Failure> {
     let names = names.iter().map(|text| name(text)).collect::<Result<Vec<_>, _>>()?;
     for name in &names {
-        target.delete(name).await.map_err(|error| error.failure())?;
+        target.delete(name).await.map_err(|error| error.removal_failure())?;
     }
     let folders: BTreeSet<ObjectName> =
         names.iter().filter_map(|name| name.split_last().0.and_then(|folder| folder.parse().ok())).collect();
     for folder in &folders {
-        target.remove_empty_dirs(folder).await.map_err(|error| error.failure())?;
+        target.remove_empty_dirs(folder).await.map_err(|error| error.removal_failure())?;
     }
     Ok(())
 }

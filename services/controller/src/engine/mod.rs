@@ -34,6 +34,7 @@ use catalog::{Catalog, JobDirection, SagaRow, TimerKind, Tx};
 use model::{ProjectId, SagaId, UserId, WorkloadId};
 use runtime::{Entropy, RetryPolicy};
 use saga::{Direction, Ignored, OperatorVerb, Phase, Saga, SagaState, Shape};
+use service_kit::drill;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -104,7 +105,7 @@ macro_rules! in_transaction {
             let $tx = &mut transaction;
             let outcome: Result<_, $crate::engine::Error> = $work.await;
             let outcome = match outcome {
-                Ok(value) => transaction.commit().await.map(|()| value).map_err($crate::engine::Error::from),
+                Ok(value) => $crate::engine::commit(transaction).await.map(|()| value),
                 Err(error) => {
                     transaction.rollback().await;
                     Err(error)
@@ -285,6 +286,13 @@ struct Object {
     object_id: Uuid,
     workload_id: WorkloadId,
     project_id: ProjectId,
+}
+
+async fn commit(transaction: Tx) -> Result<(), Error> {
+    drill::maybe_kill(drill::BEFORE_COMMIT);
+    transaction.commit().await?;
+    drill::maybe_kill(drill::AFTER_COMMIT);
+    Ok(())
 }
 
 const fn job_direction(direction: Direction) -> JobDirection {

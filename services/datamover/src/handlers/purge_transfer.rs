@@ -40,7 +40,7 @@ impl PurgeTransfer {
         let target = job.ports.means.targets.open(self.target_id).await.map_err(Halt::failed)?;
         let purged = chunk_store::purge(&target, self.lineage_id, self.snapshot_id)
             .await
-            .map_err(|error| Halt::failed(error.failure()))?;
+            .map_err(|error| Halt::failed(error.removal_failure()))?;
         tracing::info!(snapshot_id = %self.snapshot_id, lineage_id = %self.lineage_id, pack_count = purged.pack_count,
             bytes_removed = purged.bytes_removed.0, "a transfer is purged");
         if let Some(transfer) = self.transfer_job_id {

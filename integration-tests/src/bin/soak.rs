@@ -1,0 +1,5 @@
+//! `make soak MINUTES=60 SEED=1`.
+
+fn main() -> anyhow::Result<()> {
+    integration_tests::soak::run()
+}

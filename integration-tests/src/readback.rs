@@ -1,0 +1,40 @@
+//! Reads disks off a backup target without any service, to compare them with what they were.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use backup_target::{BackupTarget, PosixTarget};
+use chunk_store::{FileKeys, KeySource as _, Restorer};
+use model::{LineageId, SnapshotId};
+
+use crate::world::World;
+
+/// A target with its keys.
+#[derive(Debug)]
+pub struct TargetReader {
+    target: Arc<dyn BackupTarget>,
+    keys: FileKeys,
+}
+
+impl TargetReader {
+    /// Opens a world's target.
+    pub fn open(world: &World) -> Result<Self> {
+        Ok(Self {
+            target: Arc::new(PosixTarget::open(&world.places.target())?),
+            keys: FileKeys::open(&world.places.etc().join("master.key"))?,
+        })
+    }
+
+    /// The BLAKE3 of a disk as its snapshot has it.
+    ///
+    /// Errors: a byte of it is damaged or missing; the object is named.
+    pub async fn digest(&self, lineage: LineageId, snapshot: SnapshotId) -> Result<blake3::Hash> {
+        let key = self.keys.lineage_key(lineage)?;
+        let restorer = Restorer::open(Arc::clone(&self.target), lineage, snapshot, key).await?;
+        let mut hasher = blake3::Hasher::new();
+        for slot in 0..restorer.slot_count() {
+            hasher.update(&restorer.read_slot(slot).await?);
+        }
+        Ok(hasher.finalize())
+    }
+}
