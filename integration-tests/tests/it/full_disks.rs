@@ -27,16 +27,17 @@ fn a_full_disk_under_the_catalog_is_named_and_work_goes_on_when_there_is_room() 
     let dir = tempfile::tempdir()?;
     let disk = SmallDisk::mount(dir.path(), 16)?;
     let spec = Spec { database_dir: Some(dir.path().to_owned()), ..Spec::default() };
-    let shop = open_slow_shop(spec)?;
+    let shop = Shop::open_for_web_only(Spec { rate_limit_mib_per_s: Some(2), ..spec })?;
     let cloud = shop.cloud_ledger()?;
     let id = shop.world.start_snapshot(shop.workload, true)?;
     shop.world.wait_for_transfer_in_progress(id)?;
     let filler = disk.fill()?;
     wait_for_log(&shop.world.controller, "DATABASE_FULL")?;
-    let refused = shop.world.create_workload("more", &[]).err().context("nothing can be written")?;
-    ensure!(format!("{refused:#}").contains("no space is left"), "{refused:#}");
+    let refused = shop.world.create_workload("more", &[shop.db]).err().context("nothing can be written")?;
+    ensure!(format!("{refused:#}").contains("no space left"), "{refused:#}");
     std::fs::remove_file(filler)?;
     shop.assert_taken(&shop.world.wait_for_snapshot(id)?, 0)?;
+    shop.world.create_workload("more", &[shop.db])?;
     let left = cloud.difference(&shop.cloud_ledger()?);
     ensure!(left.is_empty(), "left in the cloud: {left:?}");
     shop.assert_no_effect_twice()?;
@@ -67,7 +68,7 @@ fn a_target_that_fills_up_or_turns_read_only_in_mid_transfer_is_left_as_it_was()
     let saga = shop.world.block_on(shop.world.client.show_snapshot(id))?.summary.saga_id;
     wait::until(NOTICE_DEADLINE, "the saga turns back", || {
         let saga = shop.world.block_on(shop.world.client.show_saga(saga))?;
-        Ok((saga.summary.phase == "compensating").then_some(()))
+        Ok((saga.summary.phase == "backward").then_some(()))
     })?;
     disk.set_read_only(false)?;
     let snapshot = shop.world.wait_for_snapshot(id)?;

@@ -67,7 +67,7 @@ fn whoever_dies_in_mid_write_the_restore_ends_with_its_bytes() -> Result<()> {
     let mut shop = open_slow_shop()?;
     let snapshot = shop.world.take_snapshot(shop.workload, true)?.summary.id;
     for (number, victim) in VICTIMS.into_iter().enumerate() {
-        let names = [format!("web-{number}"), format!("db-{number}")];
+        let names = [format!("web-after-{number}"), format!("db-after-{number}")];
         let chosen = [(shop.web, names[0].as_str()), (shop.db, names[1].as_str())];
         let id = shop.world.start_selective_restore(snapshot, &chosen)?;
         shop.world.wait_for_write_in_progress(id)?;
