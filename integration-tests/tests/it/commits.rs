@@ -6,7 +6,7 @@ use integration_tests::jobs::JOB_DEADLINE;
 use integration_tests::process::Program;
 use integration_tests::wait;
 use integration_tests::world::Spec;
-use model::{RestoreId, SnapshotId};
+use model::{RestoreId, SagaId, SnapshotId};
 
 use crate::fixture::Shop;
 
@@ -25,13 +25,13 @@ fn drilled(plain: &Program, point: &str, number: u32) -> Program {
 }
 
 /// Waits until the drill struck or the job is over; whether it struck.
-fn wait_for_strike(shop: &mut Shop, mut is_over: impl FnMut(&Shop) -> bool) -> Result<bool> {
-    let deadline = JOB_DEADLINE;
-    wait::until(deadline, "the drill strikes or the job is over", || {
+fn wait_for_strike(shop: &mut Shop, mut is_over: impl FnMut(&Shop) -> Result<bool>) -> Result<bool> {
+    wait::until(JOB_DEADLINE, "the drill strikes or the job is over", || {
         if !shop.world.controller.is_running() {
             return Ok(Some(true));
         }
-        Ok(is_over(shop).then_some(false))
+        // A controller that is just being killed does not answer.
+        Ok(is_over(shop).unwrap_or(false).then_some(false))
     })
 }
 
@@ -45,9 +45,10 @@ fn newest_restore(shop: &Shop) -> Result<RestoreId> {
     all.into_iter().map(|one| one.id).max().context("a restore was asked for")
 }
 
-fn is_over(shop: &Shop, status: &str) -> bool {
-    let sagas = shop.world.block_on(shop.world.client.list_sagas()).unwrap_or_default();
-    status == "available" && !sagas.is_empty() && sagas.iter().all(|saga| saga.finished_at.is_some())
+/// Whether the job is done, and its saga too.
+fn is_over(shop: &Shop, status: &str, saga: SagaId) -> Result<bool> {
+    let saga = shop.world.block_on(shop.world.client.show_saga(saga))?;
+    Ok(status == "available" && saga.summary.finished_at.is_some())
 }
 
 #[test]
@@ -60,10 +61,9 @@ fn a_controller_killed_at_any_commit_of_a_snapshot_finishes_it() -> Result<()> {
             // The answer may be lost with the process.
             let _ = shop.world.start_snapshot(shop.workload, true);
             let struck = wait_for_strike(&mut shop, |shop| {
-                let newest = newest_snapshot(shop).and_then(|id| {
-                    Ok(shop.world.block_on(shop.world.client.show_snapshot(id))?.summary.status)
-                });
-                is_over(shop, &newest.unwrap_or_default())
+                let newest =
+                    shop.world.block_on(shop.world.client.show_snapshot(newest_snapshot(shop)?))?.summary;
+                is_over(shop, &newest.status, newest.saga_id)
             })?;
             let name = || format!("killed {point} {number}");
             if struck {
@@ -94,10 +94,9 @@ fn a_controller_killed_at_any_commit_of_a_restore_finishes_it() -> Result<()> {
             // The answer may be lost with the process.
             let _ = shop.world.start_selective_restore(snapshot, &[(shop.web, &name)]);
             let struck = wait_for_strike(&mut shop, |shop| {
-                let newest = newest_restore(shop).and_then(|id| {
-                    Ok(shop.world.block_on(shop.world.client.show_restore(id))?.summary.status)
-                });
-                is_over(shop, &newest.unwrap_or_default())
+                let newest =
+                    shop.world.block_on(shop.world.client.show_restore(newest_restore(shop)?))?.summary;
+                is_over(shop, &newest.status, newest.saga_id)
             })?;
             if struck {
                 shop.world.replace_controller(&plain)?;
