@@ -11,7 +11,7 @@ help: ## Shows this text
 deps: ## Installs what the demo needs (RabbitMQ, qemu-utils, e2fsprogs), starting no service
 	@tools/install-deps demo
 
-deps-test: ## Installs what the tests need (also MariaDB and python3-pika), starting no service
+deps-test: ## Installs what the tests need (also MariaDB, python3-pika, nodejs and npm), starting no service
 	@tools/install-deps test
 
 build: ## Builds everything, tests included
@@ -35,7 +35,7 @@ test: deps-test lint build ## Everything that CI checks
 	$(CARGO) test --locked --workspace --no-fail-fast
 	@echo "make test: all checks passed"
 
-update: ## Rewrites the generated files (broker definitions, descriptor, schema lock, pictures of sagas)
+update: ## Rewrites the generated files (broker definitions, AsyncAPI document, descriptor, schema lock, pictures of sagas)
 	UPDATE=1 $(CARGO) test --locked -p bus-config -p proto -p tidy
 	UPDATE=1 $(CARGO) test --locked -p controller --test it the_pictures_of_all_sagas
 

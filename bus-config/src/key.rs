@@ -52,6 +52,9 @@ pub fn fact(project: &ProjectId, kind: &str, fact: &str) -> String {
     format!("evt.{project}.{kind}.{fact}")
 }
 
+/// The binding of a subscriber who may know of every project.
+pub const FACTS_OF_ALL_PROJECTS: &str = "evt.*.*.*";
+
 /// A job asked for by another service: `job.<kind>`, `snapshot` or `restore`.
 #[must_use]
 pub fn intake(kind: &str) -> String {

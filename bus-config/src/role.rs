@@ -33,7 +33,7 @@ pub struct TopicPermission {
 }
 
 /// Matches no name that exists.
-const NOTHING: &str = "^$";
+pub(crate) const NOTHING: &str = "^$";
 
 impl Role {
     /// The name of the AMQP user.

@@ -1,6 +1,6 @@
 //! Names of the AMQP users.
 
-use model::HostName;
+use model::{HostName, ServiceName};
 
 /// The controllers; the only user who may declare.
 pub const CONTROLLER: &str = "holdfast-controller";
@@ -23,6 +23,12 @@ pub fn mover(host: &HostName) -> String {
 #[must_use]
 pub fn intake(service: &str) -> String {
     format!("{INTAKE_PREFIX}{service}")
+}
+
+/// The service that is this user; `None` for other users.
+#[must_use]
+pub fn service_of_intake(user: &str) -> Option<ServiceName> {
+    user.strip_prefix(INTAKE_PREFIX)?.parse().ok()
 }
 
 /// The host whose datamover is this user; `None` for other users.

@@ -143,7 +143,10 @@ impl Writer<'_> {
 
     fn intake_grants(&self) -> String {
         let grant = |service: &str| {
-            format!("[[intake_grant]]\nservice = \"{service}\"\nprojects = [\"{}\"]\n", self.spec.project)
+            format!(
+                "[[intake_grant]]\nservice = \"{service}\"\nkinds = [\"snapshot\"]\nprojects = [\"{}\"]\n",
+                self.spec.project
+            )
         };
         ["billing", "drill"].map(grant).join("\n")
     }

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests too
 
-use bus_config::{Class, base_topology, definitions_text, host_topology, policies, pool_topology, queue};
+mod asyncapi;
+
+use bus_config::{
+    Class, asyncapi_text, base_topology, definitions_text, host_topology, policies, pool_topology, queue,
+};
 
 const RENDERED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/definitions.json");
 
@@ -16,6 +20,15 @@ fn the_committed_definitions_are_fresh() {
         committed == definitions_text(),
         "definitions.json is stale: run UPDATE=1 cargo test -p bus-config"
     );
+}
+
+#[test]
+fn the_committed_asyncapi_document_is_fresh() {
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(asyncapi::DOCUMENT, asyncapi_text()).unwrap();
+    }
+    let committed = std::fs::read_to_string(asyncapi::DOCUMENT).unwrap_or_default();
+    assert!(committed == asyncapi_text(), "asyncapi.json is stale: run UPDATE=1 cargo test -p bus-config");
 }
 
 #[test]

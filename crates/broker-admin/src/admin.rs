@@ -100,6 +100,11 @@ impl Admin {
         self.delete(&["users", name]).await
     }
 
+    /// Closes all connections of a user: a removed user, or a right taken back, works on over what is open.
+    pub async fn close_connections(&self, user: &str) -> Result<(), Error> {
+        self.delete(&["connections", "username", user]).await
+    }
+
     /// Sets a user's rights on the vhost of Holdfast.
     pub async fn put_permissions(&self, user: &str, permissions: &Permissions) -> Result<(), Error> {
         let body = json!({
@@ -183,12 +188,18 @@ impl Admin {
 
     /// Lists the enrolled hosts, by their users.
     pub async fn hosts(&self) -> Result<Vec<HostName>, Error> {
+        let users = self.users().await?;
+        Ok(users.iter().filter_map(|user| bus_config::user::host_of_mover(user)).collect())
+    }
+
+    /// Lists the names of all users of the broker.
+    pub(crate) async fn users(&self) -> Result<Vec<String>, Error> {
         #[derive(Deserialize)]
         struct User {
             name: String,
         }
         let users: Vec<User> = self.read(&["users"]).await?;
-        Ok(users.iter().filter_map(|user| bus_config::user::host_of_mover(&user.name)).collect())
+        Ok(users.into_iter().map(|user| user.name).collect())
     }
 
     /// Lists the queues of the vhost of Holdfast.
@@ -197,14 +208,14 @@ impl Admin {
         Ok(rows.into_iter().map(QueueInfo::from).collect())
     }
 
-    async fn read<T: for<'de> Deserialize<'de>>(&self, path: &[&str]) -> Result<T, Error> {
+    pub(crate) async fn read<T: for<'de> Deserialize<'de>>(&self, path: &[&str]) -> Result<T, Error> {
         let response = self.call(Method::GET, path, None).await?;
         let url = response.url().to_string();
         response.json().await.map_err(|source| Error::Decode { url, source })
     }
 
     /// Deletes what may be gone already.
-    async fn delete(&self, path: &[&str]) -> Result<(), Error> {
+    pub(crate) async fn delete(&self, path: &[&str]) -> Result<(), Error> {
         match self.call(Method::DELETE, path, None).await {
             Err(Error::Answered { status, .. }) if status == StatusCode::NOT_FOUND.as_u16() => Ok(()),
             other => other.map(drop),

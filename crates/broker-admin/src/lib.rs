@@ -5,6 +5,8 @@
 
 mod admin;
 mod error;
+mod intake;
 
 pub use admin::{Admin, QueueInfo};
 pub use error::Error;
+pub use intake::EnrolledService;

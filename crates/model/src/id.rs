@@ -153,6 +153,9 @@ name_id! {
     /// Datamovers that reach the same targets and storage.
     PoolName = "pool name", 64, |c| c.is_ascii_alphanumeric() || c == '-' || c == '_',
         "expected 1 to 64 letters, digits, '-' or '_', beginning with a letter or digit";
+    /// Another service that uses the bus. Part of a queue name and of a user name.
+    ServiceName = "service name", 40, |c| c.is_ascii_alphanumeric() || c == '-' || c == '_',
+        "expected 1 to 40 letters, digits, '-' or '_', beginning with a letter or digit";
     /// A disk of an instance: a volume id, or the device name of a local disk.
     DiskId = "disk id", 64, |c| c.is_ascii_alphanumeric() || c == '-',
         "expected 1 to 64 letters, digits or '-', beginning with a letter or digit";

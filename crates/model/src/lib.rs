@@ -19,9 +19,9 @@ pub use disk_location::{DiskLocation, ImageFile, NbdExport, RbdImage};
 pub use failure::{ErrorClass, Failure};
 pub use id::{
     DiskId, HostName, InstanceId, InvalidId, JobId, LineageId, MessageId, PackId, PoolName, ProjectId,
-    RestoreId, SagaId, SnapshotId, TargetId, UserId, VolumeId, VolumeSnapshotId, WorkloadId,
+    RestoreId, SagaId, ServiceName, SnapshotId, TargetId, UserId, VolumeId, VolumeSnapshotId, WorkloadId,
 };
-pub use job::JobKey;
+pub use job::{JobKey, JobKind};
 pub use object_name::{InvalidObjectName, ObjectName};
 pub use restore::{RestoreEvent, RestoreState};
 pub use size::{ByteCount, Extent};

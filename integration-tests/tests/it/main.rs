@@ -3,6 +3,7 @@
 mod actor_panics;
 mod commits;
 mod corruption;
+mod facts;
 mod failing_effects;
 mod fixture;
 mod full_disks;

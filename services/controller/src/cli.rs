@@ -3,8 +3,9 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use bus_config::{Enrolment, Subscription};
 use clap::{Args, Parser, Subcommand};
-use model::{HostName, PoolName};
+use model::{HostName, JobKind, PoolName, ProjectId, ServiceName};
 use service_kit::{Exit, ServiceArgs, StartError, about_config};
 
 use crate::config::{Config, EXAMPLE};
@@ -38,6 +39,9 @@ enum Command {
     /// Works on compute hosts.
     #[command(subcommand)]
     Host(HostCommand),
+    /// Works on other services: who may submit jobs over the bus, and listen.
+    #[command(subcommand)]
+    Intake(IntakeCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,6 +100,44 @@ struct HostAdd {
     brokers: Vec<String>,
 }
 
+#[derive(Debug, Subcommand)]
+enum IntakeCommand {
+    /// Enrols a service at the broker (user, rights, queue) and prints the grant for the controllers' config. Repeating it
+    /// sets kinds and projects to those that are named now.
+    Add(IntakeAdd),
+    /// Lists the services that are enrolled, and how much waits for them.
+    List(Management),
+    /// Removes a service: its user, and its queue with what it holds. Harmless when repeated.
+    Remove(IntakeRemove),
+}
+
+#[derive(Debug, Args)]
+struct IntakeAdd {
+    /// The user will be `holdfast-intake-SERVICE`, the queue `holdfast.q.sub.SERVICE`.
+    service: ServiceName,
+    /// A kind of job that it may submit, `snapshot` or `restore`; may be given several times. Without one it only listens.
+    #[arg(long = "kind", value_name = "KIND")]
+    kinds: Vec<JobKind>,
+    /// A project whose jobs it may submit and whose facts it gets; may be given several times.
+    #[arg(long = "project", value_name = "PROJECT", required_unless_present = "all_projects")]
+    projects: Vec<ProjectId>,
+    /// All projects: for an operator's own services.
+    #[arg(long, conflicts_with = "projects")]
+    all_projects: bool,
+    #[command(flatten)]
+    management: Management,
+    /// The password of the service's user: read when the file is there, else made and written. Default: `USER.password`.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct IntakeRemove {
+    service: ServiceName,
+    #[command(flatten)]
+    management: Management,
+}
+
 impl Management {
     fn administrator(self) -> enroll::Administrator {
         enroll::Administrator {
@@ -118,6 +160,7 @@ impl Arguments {
             },
             Some(Command::Broker(BrokerCommand::Init(init))) => block_on(init_broker(init)),
             Some(Command::Host(HostCommand::Add(add))) => block_on(add_host(add)),
+            Some(Command::Intake(command)) => block_on(intake(command)),
             None => match self.service {
                 Some(service) => run(&service),
                 None => say_usage(),
@@ -158,6 +201,30 @@ async fn add_host(add: HostAdd) -> Result<(), StartError> {
     // A closed pipe is the reader's wish.
     let _ = std::io::stdout().write_all(config.as_bytes());
     Ok(())
+}
+
+async fn intake(command: IntakeCommand) -> Result<(), StartError> {
+    let text = match command {
+        IntakeCommand::Add(add) => add_service(add).await?,
+        IntakeCommand::List(management) => enroll::intake_list(&management.administrator()).await?,
+        IntakeCommand::Remove(remove) => {
+            enroll::intake_remove(&remove.management.administrator(), &remove.service).await?
+        }
+    };
+    // A closed pipe is the reader's wish.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+async fn add_service(add: IntakeAdd) -> Result<String, StartError> {
+    let subscription = match add.all_projects {
+        true => Subscription::AllProjects,
+        false => Subscription::Projects(add.projects),
+    };
+    let enrolment = Enrolment { service: add.service, kinds: add.kinds, subscription };
+    let password_file =
+        add.password_file.unwrap_or_else(|| PathBuf::from(format!("{}.password", enrolment.user())));
+    enroll::intake_add(&add.management.administrator(), &enrolment, &password_file).await
 }
 
 /// Runs a short command: no actors, no drain.

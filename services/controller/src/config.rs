@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::ProjectId;
+use model::{JobKind, ProjectId, ServiceName};
 use serde::Deserialize;
 use service_kit::config::{BusSection, HealthSection};
 
@@ -82,23 +82,42 @@ pub struct Target {
     pub path: PathBuf,
 }
 
-/// `[[intake_grant]]`: a service that may submit jobs.
+/// `[[intake_grant]]`: a service that may submit jobs. Several for one service add up.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IntakeGrant {
     /// As in its AMQP user `holdfast-intake-<service>`.
-    pub service: String,
+    pub service: ServiceName,
+    /// Each by name: a kind that a later version brings is not granted by itself.
+    pub kinds: Vec<JobKind>,
     /// Projects; `"*"` is all.
     pub projects: Vec<String>,
 }
 
 impl IntakeGrant {
-    /// Whether it lets `service` submit jobs for `project`.
+    /// Whether it lets `service` submit jobs of `kind` for `project`.
     #[must_use]
-    pub fn allows(&self, service: &str, project: &ProjectId) -> bool {
-        self.service == service && self.projects.iter().any(|it| it == "*" || it == project.as_str())
+    pub fn allows(&self, service: &str, kind: JobKind, project: &ProjectId) -> bool {
+        self.service.as_str() == service
+            && self.kinds.contains(&kind)
+            && self.projects.iter().any(|it| it == ALL_PROJECTS || it == project.as_str())
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let service = &self.service;
+        if self.kinds.is_empty() || self.projects.is_empty() {
+            return Err(format!("the intake_grant of {service} grants nothing: name kinds and projects"));
+        }
+        for project in self.projects.iter().filter(|project| *project != ALL_PROJECTS) {
+            let checked = project.parse::<ProjectId>();
+            checked.map_err(|error| format!("intake_grant of {service}: projects: {error}"))?;
+        }
+        Ok(())
     }
 }
+
+/// Stands for every project in a grant.
+const ALL_PROJECTS: &str = "*";
 
 /// `[timing]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -175,6 +194,9 @@ impl Config {
                 return Err(format!("timing.{key} must be at least 1"));
             }
         }
+        for grant in &self.intake_grants {
+            grant.check()?;
+        }
         crate::wiring::check_cloud(&self.cloud)
     }
 }
@@ -203,17 +225,32 @@ mod tests {
         };
         check("tick_ms = 1000", "tick_ms = 0", "timing.tick_ms");
         check("kind = \"", "kind = \"moon-", "cloud.kind");
+        check("projects = [\"acme\"]", "projects = [\"a/b\"]", "intake_grant of billing");
+        check("projects = [\"acme\"]", "projects = []", "grants nothing");
+    }
+
+    #[test]
+    fn a_grant_of_a_kind_that_there_is_not_is_refused_by_name() {
+        let text = EXAMPLE.replace("kinds = [\"snapshot\"]", "kinds = [\"snapshots\"]");
+        let error = toml::from_str::<Config>(&text).unwrap_err().to_string();
+        assert!(error.contains("snapshots") && error.contains("restore"), "{error}");
     }
 
     #[test]
     fn a_service_may_only_what_is_granted() {
-        let grant = IntakeGrant { service: "billing".to_owned(), projects: vec!["p".to_owned()] };
-        let all = IntakeGrant { service: "ops".to_owned(), projects: vec!["*".to_owned()] };
+        let make = |service: &str, kinds: &[JobKind], project: &str| IntakeGrant {
+            service: service.parse().unwrap(),
+            kinds: kinds.to_vec(),
+            projects: vec![project.to_owned()],
+        };
+        let grant = make("billing", &[JobKind::Snapshot], "p");
+        let all = make("ops", &JobKind::ALL, "*");
         let project = |text: &str| text.parse().unwrap();
-        assert!(grant.allows("billing", &project("p")));
-        assert!(!grant.allows("billing", &project("q")));
-        assert!(!grant.allows("other", &project("p")));
-        assert!(all.allows("ops", &project("q")));
+        assert!(grant.allows("billing", JobKind::Snapshot, &project("p")));
+        assert!(!grant.allows("billing", JobKind::Restore, &project("p")));
+        assert!(!grant.allows("billing", JobKind::Snapshot, &project("q")));
+        assert!(!grant.allows("other", JobKind::Snapshot, &project("p")));
+        assert!(all.allows("ops", JobKind::Restore, &project("q")));
     }
 
     #[test]

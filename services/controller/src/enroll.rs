@@ -1,4 +1,4 @@
-//! `broker init` and `host add`: make everything at the broker so, or find it so. Repeating them changes nothing but what was
+//! `broker init`, `host add` and `intake add`: make everything at the broker so, or find it so. Repeating them changes nothing but what was
 //! changed in the arguments.
 
 use std::io::Write as _;
@@ -6,8 +6,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use broker_admin::Admin;
-use bus_config::Role;
-use model::{HostName, PoolName};
+use bus_config::{Enrolment, Role, Subscription};
+use model::{HostName, PoolName, ServiceName};
 use runtime::Entropy;
 use secrecy::{ExposeSecret as _, SecretString};
 use service_kit::StartError;
@@ -79,7 +79,83 @@ pub async fn host_add(order: &HostOrder) -> Result<String, StartError> {
     Ok(datamover_config(order))
 }
 
-/// Reads the host's password, or draws one and keeps it for its owner's eyes.
+/// Makes another service's queue, user and rights, and gives the grant that the controllers' config needs.
+///
+/// Errors: the password files or the broker's management API.
+pub async fn intake_add(
+    administrator: &Administrator,
+    enrolment: &Enrolment,
+    password_file: &Path,
+) -> Result<String, StartError> {
+    let admin = administrator.admin()?;
+    let password = password(password_file)?;
+    let enrolled = admin.enroll_service(enrolment, &password).await;
+    enrolled.map_err(|error| answer(&enrolment.user(), &error))?;
+    Ok(intake_grant(enrolment, password_file))
+}
+
+/// Lists the services that are enrolled: name, whose facts, how many messages wait.
+///
+/// Errors: the password file or the broker's management API.
+pub async fn intake_list(administrator: &Administrator) -> Result<String, StartError> {
+    let services = administrator.admin()?.services().await;
+    let services = services.map_err(|error| answer("the list of services", &error))?;
+    let mut text = format!("{:<24} {:>8}  FACTS\n", "SERVICE", "WAITING");
+    for service in services {
+        let waiting = service.messages_ready.map_or_else(|| "no queue".to_owned(), |count| count.to_string());
+        text.push_str(&format!(
+            "{:<24} {waiting:>8}  {}\n",
+            service.service.as_str(),
+            service.facts.join(" ")
+        ));
+    }
+    Ok(text)
+}
+
+/// Removes a service's user and queue.
+///
+/// Errors: the password file or the broker's management API.
+pub async fn intake_remove(
+    administrator: &Administrator,
+    service: &ServiceName,
+) -> Result<String, StartError> {
+    let removed = administrator.admin()?.remove_service(service).await;
+    removed.map_err(|error| answer(service.as_str(), &error))?;
+    Ok(format!(
+        "{} and its queue are gone. Take its [[intake_grant]] out of the controllers' config as well.\n",
+        bus_config::user::intake(service.as_str())
+    ))
+}
+
+fn intake_grant(enrolment: &Enrolment, password_file: &Path) -> String {
+    let (user, service) = (enrolment.user(), &enrolment.service);
+    let list = |items: Vec<String>| format!("[{}]", items.join(", "));
+    let mut text = format!(
+        "# {user}: password in {}, answers and facts in {}.\n",
+        password_file.display(),
+        bus_config::queue::subscriber(service.as_str())
+    );
+    if enrolment.kinds.is_empty() {
+        text.push_str("# It only listens: the controllers' config needs no grant.\n");
+        return text;
+    }
+    let projects = match &enrolment.subscription {
+        Subscription::AllProjects => vec!["\"*\"".to_owned()],
+        Subscription::Projects(projects) => projects.iter().map(|project| format!("\"{project}\"")).collect(),
+    };
+    let kinds = enrolment.kinds.iter().map(|kind| format!("\"{kind}\"")).collect();
+    text.push_str(
+        "# Put this into the config of every controller, and start them again, one after the other.\n",
+    );
+    text.push_str(&format!(
+        "[[intake_grant]]\nservice = \"{service}\"\nkinds = {}\nprojects = {}\n",
+        list(kinds),
+        list(projects)
+    ));
+    text
+}
+
+/// Reads a user's password, or draws one and keeps it for its owner's eyes.
 fn password(path: &Path) -> Result<SecretString, StartError> {
     match path.try_exists() {
         Ok(true) => return read_secret(path).map_err(|error| StartError::usage(error.to_string())),
@@ -126,6 +202,8 @@ path = "/srv/holdfast/target"
 
 #[cfg(test)]
 mod tests {
+    use model::JobKind;
+
     use super::*;
 
     #[test]
@@ -136,6 +214,22 @@ mod tests {
         let first = password(&path).unwrap();
         assert_eq!(password(&path).unwrap().expose_secret(), first.expose_secret());
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_printed_grant_is_one_that_the_controller_takes() {
+        let enrolment = Enrolment {
+            service: "billing".parse().unwrap(),
+            kinds: JobKind::ALL.to_vec(),
+            subscription: Subscription::Projects(vec!["acme".parse().unwrap()]),
+        };
+        let printed = intake_grant(&enrolment, Path::new("p"));
+        let rest = crate::config::EXAMPLE.split("[[intake_grant]]").next().unwrap();
+        let config: crate::config::Config =
+            toml::from_str(&format!("{rest}{}{printed}", "[timing]\n")).unwrap();
+        assert!(config.intake_grants[0].allows("billing", JobKind::Restore, &"acme".parse().unwrap()));
+        let listener = Enrolment { kinds: Vec::new(), ..enrolment };
+        assert!(!intake_grant(&listener, Path::new("p")).contains("[["));
     }
 
     #[test]

@@ -15,6 +15,15 @@ fn the_definitions_of_the_broker_are_fresh() {
     );
 }
 
+#[test]
+fn the_asyncapi_document_is_fresh() {
+    let committed = HOUSE.text("bus-config/asyncapi.json").unwrap_or_default();
+    assert!(
+        committed == bus_config::asyncapi_text(),
+        "bus-config/asyncapi.json is stale: run UPDATE=1 cargo test -p bus-config"
+    );
+}
+
 /// `UPDATE=1` adds what is new; it does not hide what breaks.
 #[test]
 fn every_number_on_the_wire_keeps_its_meaning() {

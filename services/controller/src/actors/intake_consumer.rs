@@ -7,7 +7,7 @@ use actix::Addr;
 use async_trait::async_trait;
 use bus::{AcceptFrom, Consume, Envelope, Publisher, Session};
 use bus_config::{queue, user};
-use model::{ErrorClass, Failure, MessageId, ProjectId, SagaId, SnapshotKind};
+use model::{ErrorClass, Failure, JobKind, MessageId, ProjectId, SagaId, SnapshotKind};
 use prost::{Message, Name};
 use proto::convert;
 use proto::intake::v1::submit_job::Job;
@@ -21,11 +21,14 @@ use uuid::Uuid;
 use crate::app::restores::{Chosen, Selection};
 use crate::app::{self, Caller, IntakeKey, restores, snapshots};
 use crate::config::IntakeGrant;
-use crate::intake_json;
+use crate::intake_json::{self, Answer};
 use crate::state::AppState;
 
 /// Between attempts while catalog or cloud are away.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Of what is quoted from an undecodable message, in characters.
+const REASON_LENGTH_MAX: usize = 300;
 
 /// Handles submitted jobs.
 #[derive(Debug)]
@@ -35,6 +38,16 @@ pub struct Intake {
     grants: Vec<IntakeGrant>,
     drain: Drain,
 }
+
+/// How a service speaks; it is answered in the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Protobuf,
+    Json,
+}
+
+const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
 
 /// A job that was taken.
 struct Taken {
@@ -66,6 +79,9 @@ impl MessageHandler for Intake {
         let job = match decode(envelope) {
             Ok(job) => job,
             Err(reason) => {
+                // It quotes what came.
+                let reason: String =
+                    reason.chars().filter(|c| !c.is_control()).take(REASON_LENGTH_MAX).collect();
                 let failure = Failure::permanent("UNDECODABLE", reason.clone());
                 self.reject(envelope, "", &failure).await;
                 return Handled::Dead(format!("UNDECODABLE: {reason}"));
@@ -102,7 +118,11 @@ impl Intake {
     async fn submit(&self, envelope: &Envelope, job: &SubmitJob) -> Result<Taken, Failure> {
         let source = envelope.user_id.clone().unwrap_or_default();
         let project: ProjectId = convert::id("project_id", &job.project_id).map_err(invalid)?;
-        self.check_grant(&source, &project)?;
+        let wanted = job
+            .job
+            .as_ref()
+            .ok_or_else(|| Failure::permanent("JOB_MISSING", "field job is missing: say what to do"))?;
+        self.check_grant(&source, kind_of(wanted), &project)?;
         if job.idempotency_key.is_empty() || job.idempotency_key.len() > 128 {
             return Err(Failure::permanent(
                 "IDEMPOTENCY_KEY_INVALID",
@@ -117,10 +137,9 @@ impl Intake {
             // Of the decoded job: protobuf and JSON of the same job are the same.
             request_digest: blake3::hash(&job.encode_to_vec()).to_hex().to_string(),
         };
-        match &job.job {
-            Some(Job::SnapshotWorkload(wanted)) => self.snapshot(&caller, &key, wanted).await,
-            Some(Job::RestoreSnapshot(wanted)) => self.restore(&caller, &key, wanted).await,
-            None => Err(Failure::permanent("JOB_MISSING", "field job is missing: say what to do")),
+        match wanted {
+            Job::SnapshotWorkload(wanted) => self.snapshot(&caller, &key, wanted).await,
+            Job::RestoreSnapshot(wanted) => self.restore(&caller, &key, wanted).await,
         }
     }
 
@@ -168,15 +187,17 @@ impl Intake {
         Ok(Taken { saga_id: started.saga_id, object_id: started.id.uuid(), duplicate: started.duplicate })
     }
 
-    fn check_grant(&self, source: &str, project: &ProjectId) -> Result<(), Failure> {
+    /// The broker vouches for `source`, and for nothing else in the message.
+    fn check_grant(&self, source: &str, kind: JobKind, project: &ProjectId) -> Result<(), Failure> {
         let service = source.strip_prefix(user::INTAKE_PREFIX).unwrap_or_default();
-        if self.grants.iter().any(|grant| grant.allows(service, project)) {
+        if self.grants.iter().any(|grant| grant.allows(service, kind, project)) {
             return Ok(());
         }
         Err(Failure::permanent(
             "INTAKE_NOT_GRANTED",
             format!(
-                "service {service:?} may not submit jobs for project {project}: an operator must add an [[intake_grant]]"
+                "service {service:?} may not submit jobs of kind {kind} for project {project}: an operator must grant it \
+                 in the controllers' config ([[intake_grant]]) and start them again"
             ),
         ))
     }
@@ -198,7 +219,7 @@ impl Intake {
 
     /// Answers to the service's own queue, or over the broker's direct reply-to, and to no other: with our rights a reply could
     /// reach any queue.
-    async fn answer<M: Message + Name>(&self, envelope: &Envelope, message: &M) {
+    async fn answer<M: Message + Name + Answer>(&self, envelope: &Envelope, message: &M) {
         let Some(reply_to) = &envelope.reply_to else { return };
         let service = envelope.user_id.as_deref().and_then(|user| user.strip_prefix(user::INTAKE_PREFIX));
         // The broker itself puts an unguessable name there that leads to the sender's own channel.
@@ -211,7 +232,14 @@ impl Intake {
             return;
         }
         let id = MessageId::from_uuid(Entropy.uuid());
-        let mut answer = Envelope::new(id, &M::full_name(), message.encode_to_vec());
+        let mut answer = match Encoding::of(envelope) {
+            Some(Encoding::Json) => {
+                let mut answer = Envelope::new(id, &M::full_name(), message.json().to_string().into_bytes());
+                JSON.clone_into(&mut answer.content_type);
+                answer
+            }
+            Some(Encoding::Protobuf) | None => Envelope::new(id, &M::full_name(), message.encode_to_vec()),
+        };
         answer.correlation_id.clone_from(&envelope.correlation_id);
         if let Err(error) = self.publisher.publish("", reply_to, &answer).await {
             tracing::info!(user = envelope.user_id, error = %Chain(&error), "an answer to a submitted job was not delivered");
@@ -224,10 +252,32 @@ fn decode(envelope: &Envelope) -> Result<SubmitJob, String> {
     if envelope.type_name != SubmitJob::full_name() {
         return Err(format!("type {:?} is not {}", envelope.type_name, SubmitJob::full_name()));
     }
-    if envelope.content_type == "application/json" {
-        return intake_json::decode(&envelope.body);
+    match Encoding::of(envelope) {
+        Some(Encoding::Json) => intake_json::decode(&envelope.body),
+        Some(Encoding::Protobuf) => {
+            SubmitJob::decode(envelope.body.clone()).map_err(|error| error.to_string())
+        }
+        None => Err(format!("content type {:?} is neither {PROTOBUF} nor {JSON}", envelope.content_type)),
     }
-    SubmitJob::decode(envelope.body.clone()).map_err(|error| error.to_string())
+}
+
+impl Encoding {
+    /// Parameters (`; charset=utf-8`) say nothing new about either.
+    fn of(envelope: &Envelope) -> Option<Self> {
+        let media_type = envelope.content_type.split(';').next().unwrap_or_default().trim();
+        match media_type.to_ascii_lowercase().as_str() {
+            JSON => Some(Self::Json),
+            PROTOBUF | "" => Some(Self::Protobuf),
+            _ => None,
+        }
+    }
+}
+
+const fn kind_of(job: &Job) -> JobKind {
+    match job {
+        Job::SnapshotWorkload(_) => JobKind::Snapshot,
+        Job::RestoreSnapshot(_) => JobKind::Restore,
+    }
 }
 
 /// Whether the trouble is on our side, so that waiting serves the caller better than a rejection.

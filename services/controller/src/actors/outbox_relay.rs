@@ -127,6 +127,12 @@ impl Relay {
                 format!("{error}: are the definitions imported into the broker?"),
             ),
             PublishError::TooLarge { .. } => Failure::permanent("MESSAGE_TOO_LARGE", error.to_string()),
+            // A fact that went would be a gap to every subscriber; a command has a saga that starts it again.
+            PublishError::Refused { .. } if row.exchange == exchange::EVT => {
+                tracing::warn!(routing_key = row.routing_key, error = %Chain(error), "a fact waits");
+                self.count_attempt(row).await?;
+                return Ok(false);
+            }
             PublishError::Refused { .. } => {
                 Failure::transient("PUBLISH_REFUSED", format!("{error}: look at the controller's rights"))
             }

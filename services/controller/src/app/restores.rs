@@ -11,7 +11,7 @@ use model::{ByteCount, InstanceId, RestoreId, RestoreState, SagaId, SnapshotId, 
 use super::retrying::retrying;
 use super::text::{check_description, check_name};
 use super::{Caller, Error, IntakeKey, Started, snapshots, workloads};
-use crate::engine::{RestoreInstance, RestoreOrder};
+use crate::engine::{Became, News, RestoreInstance, RestoreOrder};
 use crate::state::AppState;
 
 /// What to bring back.
@@ -292,6 +292,14 @@ async fn insert(
     }
     require_available(&mut tx, caller, row.snapshot_id).await?;
     tx.insert_restore(row).await?;
+    let news = News {
+        project_id: &row.project_id,
+        workload_id: row.workload_id,
+        saga_id: Some(row.saga_id),
+        became: Became::Restore(row.id, row.status),
+        reason: None,
+    };
+    state.engine.announce(&mut tx, &news).await?;
     for instance in &plan.instances {
         let instance = RestoreInstanceRow {
             restore_id: row.id,

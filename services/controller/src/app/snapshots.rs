@@ -10,7 +10,7 @@ use model::{
 use super::retrying::retrying;
 use super::text::{check_description, check_name};
 use super::{Caller, Error, IntakeKey, Started, workloads};
-use crate::engine::SnapshotOrder;
+use crate::engine::{Became, News, SnapshotOrder};
 use crate::state::AppState;
 
 /// Said when an incremental snapshot was asked for and cannot be.
@@ -219,6 +219,12 @@ async fn insert(
     }
     tx.insert_snapshot(&row).await?;
     tx.lock_workload(workload.id, row.saga_id).await?;
+    for became in [Became::Snapshot(row.id, row.status), Became::Workload(workload.id, WorkloadState::Locked)]
+    {
+        let (project_id, saga_id) = (&row.project_id, Some(row.saga_id));
+        let news = News { project_id, workload_id: workload.id, saga_id, became, reason: None };
+        state.engine.announce(&mut tx, &news).await?;
+    }
     let order = SnapshotOrder {
         project_id: row.project_id.clone(),
         workload_id: workload.id,

@@ -9,6 +9,7 @@ use model::{InstanceId, WorkloadId, WorkloadState};
 use super::retrying::retrying;
 use super::text::{check_description, check_name};
 use super::{Caller, Error};
+use crate::engine::{Became, News};
 use crate::state::{AppState, TargetInfo};
 
 /// A snapshot freezes its instances at one time: more are better several workloads.
@@ -118,7 +119,17 @@ async fn insert(state: &AppState, row: &WorkloadRow, instances: &[WorkloadInstan
             outcome => outcome?,
         }
     }
-    Ok(tx.commit().await?)
+    let news = News {
+        project_id: &row.project_id,
+        workload_id: row.id,
+        saga_id: None,
+        became: Became::Workload(row.id, row.status),
+        reason: None,
+    };
+    state.engine.announce(&mut tx, &news).await?;
+    tx.commit().await?;
+    state.engine.wake();
+    Ok(())
 }
 
 /// Names the other workload, unless it belongs to another project.

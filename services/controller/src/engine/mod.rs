@@ -41,6 +41,7 @@ use uuid::Uuid;
 pub use error::Error;
 pub(crate) use event::kind as event_kind;
 pub use event::{At, Decision, Incoming};
+pub use fact::{Became, News};
 pub use replies::{Accepted, Beat, JobResult, Outcome, Verdict, Worker};
 
 /// What is to be brought back; the restore row (`restoring`) exists.
@@ -189,6 +190,13 @@ impl Engine {
         self.submit::<RestoreNew>(tx, saga_id, object, order).await
     }
 
+    /// Tells subscribers of a change, within the transaction that makes it. Call `wake` after the commit.
+    ///
+    /// Errors: the catalog's; roll back then.
+    pub async fn announce(&self, tx: &mut Tx, news: &News<'_>) -> Result<(), catalog::Error> {
+        fact::insert(tx, self.core.entropy, news).await
+    }
+
     /// Asks a saga to stop and take back what it did. Own transaction. Cancelling twice is as cancelling once.
     ///
     /// Errors: `CancelTooLate` after the pivot or the end.
@@ -275,6 +283,14 @@ impl Engine {
         let deadline = S::DEADLINE.min(self.core.timing.saga_deadline_max);
         tx.upsert_timer(&whole::timer(id, TimerKind::SagaDeadline, tx.now().after(deadline))).await?;
         tracing::info!(saga_id = %id, kind = S::KIND, object_id = %row.object_id, "a saga starts");
+        let news = News {
+            project_id: &row.project_id,
+            workload_id: row.workload_id,
+            saga_id: Some(id),
+            became: Became::Saga(id, state.phase()),
+            reason: None,
+        };
+        self.announce(tx, &news).await?;
         // A new saga takes its start: nothing came before.
         let _ = Run::resume(&self.core, tx, row, 0)?.apply(Incoming::Started).await?;
         Ok(())

@@ -13,11 +13,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use catalog::{BranchKey, SagaEventRow, SagaRow, TimerKind, TimerRow, Tx};
-use model::{ErrorClass, Failure};
+use model::{ErrorClass, Failure, WorkloadState};
 use saga::{Command, Direction, Ignored, Leftover, Loaded, Phase, Registry, SagaState, Shape, StepKind};
 
 use super::dispatch::{Dispatch, Order};
 use super::event::{At, Incoming};
+use super::fact::{self, Became};
 use super::{
     CANCELLED, Core, Error, SAGA_DEADLINE_PASSED, catalog_ops, event_kind, job_direction, progress, whole,
 };
@@ -122,6 +123,9 @@ impl<'a> Run<'a> {
         self.state = state;
         self.log(&incoming, &left_behind).await?;
         self.explain(phase_before, &incoming);
+        if self.state.phase() != phase_before {
+            self.announce(Became::Saga(self.row.id, self.state.phase())).await?;
+        }
         if self.state.current_step() != step_before || self.state.phase() != phase_before {
             self.show_progress().await?;
         }
@@ -300,9 +304,16 @@ impl<'a> Run<'a> {
     /// A restore does not hold its workload: then there is nothing to mark.
     async fn break_workload(&mut self, message: &str) -> Result<(), Error> {
         match self.tx.break_workload(self.row.workload_id, self.row.id, message).await {
-            Ok(()) | Err(catalog::Error::Fenced { .. } | catalog::Error::IllegalTransition(_)) => Ok(()),
+            Ok(()) => self.announce(Became::Workload(self.row.workload_id, WorkloadState::Error)).await,
+            Err(catalog::Error::Fenced { .. } | catalog::Error::IllegalTransition(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Tells subscribers, with the reason that the saga has, if any.
+    async fn announce(&mut self, became: Became) -> Result<(), Error> {
+        let news = fact::news_of(&self.row, became);
+        Ok(fact::insert(self.tx, self.core.entropy, &news).await?)
     }
 
     /// Keeps the first reason to turn back, and the reason for being stuck, in words that name step and thing.

@@ -1,7 +1,7 @@
 //! A controller's engine over a real SQLite file, with workers of the test's own: it reads the outbox as the relay does,
 //! and gives the answers that a `World` makes, in the order and number that a test wants.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use catalog::{
@@ -18,6 +18,7 @@ use model::{
 };
 use prost::{Message as _, Name as _};
 use proto::cmd::v1 as cmd;
+use proto::evt::v1::Fact;
 use runtime::{Clock, Entropy, ManualClock};
 use saga::OperatorVerb;
 
@@ -31,6 +32,8 @@ pub(crate) struct Harness {
     pub(crate) engine: Engine,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) world: World,
+    /// Key and body of every fact that was taken out of the outbox.
+    facts: Mutex<Vec<(String, Fact)>>,
     _dir: tempfile::TempDir,
 }
 
@@ -85,7 +88,7 @@ impl Harness {
         };
         let engine = Engine::new(catalog.clone(), timing);
         let world = World::with_agents();
-        let harness = Self { catalog, engine, clock, world, _dir: dir };
+        let harness = Self { catalog, engine, clock, world, facts: Mutex::default(), _dir: dir };
         harness.insert_workload().await;
         harness
     }
@@ -199,14 +202,24 @@ impl Harness {
         (saga_id, id)
     }
 
-    /// Takes all messages out of the outbox, as the relay does after their confirms.
+    /// Takes all messages out of the outbox, as the relay does after their confirms; gives all but the facts.
     pub(crate) async fn drain_outbox(&self) -> Vec<OutboxRow> {
         let mut tx = self.catalog.begin().await.unwrap();
         let rows = tx.oldest_outbox(500).await.unwrap();
         let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
         tx.delete_outbox(&ids).await.unwrap();
         tx.commit().await.unwrap();
-        rows
+        let (facts, others): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.exchange == bus_config::exchange::EVT);
+        let told =
+            facts.iter().map(|row| (row.routing_key.clone(), Fact::decode(row.body.as_slice()).unwrap()));
+        self.facts.lock().unwrap().extend(told);
+        others
+    }
+
+    /// Key and body of every fact so far.
+    pub(crate) fn facts(&self) -> Vec<(String, Fact)> {
+        self.facts.lock().unwrap().clone()
     }
 
     /// Takes all messages out of the outbox; gives the commands among them.

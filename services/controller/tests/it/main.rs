@@ -5,6 +5,7 @@
 
 mod definitions;
 mod engine;
+mod facts;
 mod harness;
 mod orders;
 mod pictures;

@@ -17,6 +17,7 @@ use model::{DiskFormat, MessageId, SnapshotState, TargetId, WorkloadState};
 use prost::{Message, Name};
 use proto::cmd::v1 as cmd;
 use proto::common::v1::JobHeader;
+use proto::evt::v1::Fact;
 use proto::intake::v1 as intake;
 use proto::rep::v1 as rep;
 use runtime::{Entropy, SystemClock};
@@ -150,6 +151,7 @@ name = "main"
 path = "{dir}/target"
 [[intake_grant]]
 service = "billing"
+kinds = ["snapshot"]
 projects = ["acme"]
 [timing]
 retry_base_ms = 50
@@ -277,16 +279,21 @@ async fn submit(billing: &Session, name: &str, as_json: bool) {
 
 /// The next message of the service's own queue.
 async fn next<M: Message + Name + Default>(answers: &mut Consumer, site: &Site) -> M {
+    let envelope = next_envelope(answers, site).await;
+    assert_eq!(envelope.type_name, M::full_name(), "{}", site.log());
+    M::decode(envelope.body).unwrap()
+}
+
+async fn next_envelope(answers: &mut Consumer, site: &Site) -> Envelope {
     let delivery = tokio::time::timeout(DEADLINE, answers.next()).await;
-    let delivery = delivery.unwrap_or_else(|_| panic!("no {} came: {}", M::full_name(), site.log())).unwrap();
-    let body = delivery.envelope().body.clone();
-    assert_eq!(delivery.envelope().type_name, M::full_name(), "{}", site.log());
+    let delivery = delivery.unwrap_or_else(|_| panic!("no message came: {}", site.log())).unwrap();
+    let envelope = delivery.envelope().clone();
     delivery.ack().await;
-    M::decode(body).unwrap()
+    envelope
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_submitted_snapshot_runs_over_the_bus_and_its_fact_comes_back() {
+async fn a_submitted_snapshot_runs_over_the_bus_and_its_facts_come_back() {
     let site = Site::build().await;
     let mut controller = site.start(None);
     let mover = Role::Mover(host("host-a"), Vec::new());
@@ -297,14 +304,34 @@ async fn a_submitted_snapshot_runs_over_the_bus_and_its_fact_comes_back() {
     let mut answers = consume(&billing, queue::subscriber("billing"));
 
     submit(&billing, "nightly", false).await;
-    let accepted: intake::Accepted = next(&mut answers, &site).await;
+    // The first fact may overtake the answer.
+    let (mut accepted, mut facts) = (None, Vec::new());
+    while accepted.is_none() || facts.last().is_none_or(|fact: &Fact| fact.fact != "succeeded") {
+        let envelope = next_envelope(&mut answers, &site).await;
+        if envelope.type_name == Fact::full_name() {
+            facts.push(Fact::decode(envelope.body).unwrap());
+        } else {
+            accepted = Some(intake::Accepted::decode(envelope.body).unwrap());
+        }
+    }
+    let accepted = accepted.unwrap();
     assert!(!accepted.duplicate);
-    let fact: proto::evt::v1::Fact = next(&mut answers, &site).await;
-    assert_eq!((fact.kind.as_str(), fact.fact.as_str(), fact.sequence), ("snapshot", "available", 1));
-    assert_eq!(fact.object_id, accepted.object_id);
+    let told: Vec<_> = facts.iter().map(|fact| (fact.kind.as_str(), fact.fact.as_str())).collect();
+    assert_eq!(told[..3], [("snapshot", "creating"), ("workload", "locked"), ("saga", "forward")]);
+    assert_eq!(facts.iter().map(|fact| fact.sequence).collect::<Vec<_>>(), (1..=8).collect::<Vec<_>>());
+    let committed =
+        facts.iter().find(|fact| (fact.kind.as_str(), fact.fact.as_str()) == ("snapshot", "available"));
+    assert_eq!(committed.unwrap().object_id, accepted.object_id);
+    assert_eq!(facts.last().unwrap().object_id, accepted.job_id);
     submit(&billing, "nightly", true).await;
-    let again: intake::Accepted = next(&mut answers, &site).await;
-    assert!(again.duplicate && again.job_id == accepted.job_id, "the same key in JSON is the same job");
+    let again = next_envelope(&mut answers, &site).await;
+    assert_eq!(
+        (again.type_name, again.content_type),
+        (intake::Accepted::full_name(), "application/json".to_owned())
+    );
+    let again: serde_json::Value = serde_json::from_slice(&again.body).unwrap();
+    assert_eq!(again["duplicate"], true);
+    assert_eq!(again["jobId"], *accepted.job_id, "the same key in JSON is the same job");
     submit(&billing, "another", false).await;
     let rejected: intake::Rejected = next(&mut answers, &site).await;
     assert_eq!(rejected.error.unwrap().code, "IDEMPOTENCY_KEY_REUSED");

@@ -7,10 +7,10 @@ mod restore;
 mod snapshot;
 
 use catalog::{SagaRow, Tx};
-use model::Failure;
+use model::{Failure, RestoreEvent, RestoreId, SnapshotEvent, SnapshotId, SnapshotState};
 use runtime::Entropy;
 
-use super::fact;
+use super::fact::{self, Became};
 use crate::sagas::catalog_op::{CatalogAnswer, CatalogOp};
 
 /// Why an operation did not happen.
@@ -93,10 +93,29 @@ async fn dispatch(ctx: &mut OpCtx<'_>, op: &CatalogOp) -> OpResult {
 }
 
 impl OpCtx<'_> {
-    /// Tells the world, in the same transaction.
-    async fn tell(&mut self, kind: &str, fact: &str) -> Result<(), catalog::Error> {
-        let message = self.saga.error_message.clone().unwrap_or_default();
-        fact::insert(self.tx, self.entropy, self.saga, &fact::News { kind, fact, message: &message }).await
+    /// Tells subscribers, in the same transaction.
+    async fn announce(&mut self, became: Became) -> Result<(), catalog::Error> {
+        fact::insert(self.tx, self.entropy, &fact::news_of(self.saga, became)).await
+    }
+
+    /// Moves a snapshot, and tells of it when it has another status by that: a second restore pins what is pinned.
+    async fn move_snapshot(
+        &mut self,
+        id: SnapshotId,
+        event: SnapshotEvent,
+    ) -> Result<SnapshotState, catalog::Error> {
+        let before = self.tx.get_snapshot(id).await?.map(|row| row.status);
+        let status = self.tx.apply_snapshot_event(id, event).await?;
+        if before != Some(status) {
+            self.announce(Became::Snapshot(id, status)).await?;
+        }
+        Ok(status)
+    }
+
+    /// Moves a restore, and tells of it.
+    async fn move_restore(&mut self, id: RestoreId, event: RestoreEvent) -> Result<(), catalog::Error> {
+        let status = self.tx.apply_restore_event(id, event).await?;
+        self.announce(Became::Restore(id, status)).await
     }
 
     /// Whether the saga turned back because a user asked for it.

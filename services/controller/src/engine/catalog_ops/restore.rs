@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use catalog::{PartStatus, RestoreDiskRow, RestoreInstanceRow, RestoreRow, SnapshotDiskRow};
 use cloud::InstanceDescription;
-use model::{
-    ByteCount, ErrorClass, Failure, RestoreEvent, RestoreId, RestoreState, SnapshotEvent, SnapshotId,
-};
+use model::{ByteCount, ErrorClass, Failure, RestoreEvent, RestoreId, SnapshotEvent, SnapshotId};
 
 use super::{OpCtx, OpError, OpResult, not_found};
 use crate::sagas::catalog_op::{
@@ -16,7 +14,7 @@ use crate::sagas::restore_new::{Params, RestoreInstance};
 
 pub(super) async fn pin(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
     ctx.tx.pin_snapshot(params.snapshot_id).await?;
-    ctx.tx.apply_snapshot_event(params.snapshot_id, SnapshotEvent::Pin).await?;
+    ctx.move_snapshot(params.snapshot_id, SnapshotEvent::Pin).await?;
     let captured = ctx.tx.list_snapshot_instances(params.snapshot_id).await?;
     let disks = ctx.tx.list_snapshot_disks(params.snapshot_id).await?;
     let mut instances = Vec::new();
@@ -98,14 +96,13 @@ pub(super) async fn end(ctx: &mut OpCtx<'_>, params: &Params, is_pinned: bool) -
     };
     let mut row = get_restore(ctx, params.restore_id).await?;
     if row.status.next(event).is_ok() {
-        let status = ctx.tx.apply_restore_event(params.restore_id, event).await?;
+        ctx.move_restore(params.restore_id, event).await?;
         row.error_code.clone_from(&ctx.saga.error_code);
         row.error_message.clone_from(&ctx.saga.error_message);
         row.progress_message = String::new();
         row.finished_at = Some(ctx.tx.now());
         ctx.tx.update_restore(&row).await?;
         settle_parts(ctx, params.restore_id, part).await?;
-        ctx.tell("restore", status.as_str()).await?;
     }
     if is_pinned {
         unpin(ctx, params.snapshot_id).await?;
@@ -128,7 +125,7 @@ pub(super) async fn record(ctx: &mut OpCtx<'_>, params: &Params, record: &Restor
         fill_disk_row(&mut row, disk);
         ctx.tx.update_restore_disk(&row).await?;
     }
-    ctx.tx.apply_restore_event(params.restore_id, RestoreEvent::Commit).await?;
+    ctx.move_restore(params.restore_id, RestoreEvent::Commit).await?;
     let mut row = get_restore(ctx, params.restore_id).await?;
     row.progress_message = String::new();
     row.finished_at = Some(ctx.tx.now());
@@ -138,14 +135,13 @@ pub(super) async fn record(ctx: &mut OpCtx<'_>, params: &Params, record: &Restor
 
 pub(super) async fn release(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
     unpin(ctx, params.snapshot_id).await?;
-    ctx.tell("restore", RestoreState::Available.as_str()).await?;
     Ok(CatalogAnswer::Done)
 }
 
 /// Takes the pin out; with the last one the snapshot is available again.
 async fn unpin(ctx: &mut OpCtx<'_>, id: SnapshotId) -> Result<(), OpError> {
     if ctx.tx.unpin_snapshot(id).await? == 0 {
-        ctx.tx.apply_snapshot_event(id, SnapshotEvent::Unpin).await?;
+        ctx.move_snapshot(id, SnapshotEvent::Unpin).await?;
     }
     Ok(())
 }

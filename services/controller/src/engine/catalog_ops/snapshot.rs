@@ -8,7 +8,7 @@ use model::{
     ByteCount, Failure, LineageId, SnapshotEvent, SnapshotId, SnapshotKind, SnapshotState, WorkloadState,
 };
 
-use super::{OpCtx, OpError, OpResult, not_found};
+use super::{Became, OpCtx, OpError, OpResult, not_found};
 use crate::sagas::catalog_op::{
     CatalogAnswer, DiskRecord, LineageLease, LineagesAcquired, SnapshotBegun, SnapshotRecord,
 };
@@ -21,7 +21,7 @@ pub(super) async fn begin(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
     let workload = ctx.tx.get_workload(params.workload_id).await?;
     let workload = workload.ok_or_else(|| not_found("workload", params.workload_id))?;
     let snapshot = get_snapshot(ctx, params.snapshot_id).await?;
-    ctx.tx.apply_snapshot_event(params.snapshot_id, SnapshotEvent::Begin).await?;
+    ctx.move_snapshot(params.snapshot_id, SnapshotEvent::Begin).await?;
     Ok(CatalogAnswer::SnapshotBegun(SnapshotBegun {
         workload_user_id: workload.user_id,
         workload_name: workload.name,
@@ -43,14 +43,13 @@ pub(super) async fn end(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
     };
     let mut row = get_snapshot(ctx, params.snapshot_id).await?;
     if row.status.next(event).is_ok() {
-        let status = ctx.tx.apply_snapshot_event(params.snapshot_id, event).await?;
+        ctx.move_snapshot(params.snapshot_id, event).await?;
         row.error_code.clone_from(&ctx.saga.error_code);
         row.error_message.clone_from(&ctx.saga.error_message);
         row.progress_message = String::new();
         row.finished_at = Some(ctx.tx.now());
         ctx.tx.update_snapshot(&row).await?;
         settle_parts(ctx, params.snapshot_id, part).await?;
-        ctx.tell("snapshot", status.as_str()).await?;
     }
     give_back_lineages(ctx, params).await?;
     free_workload(ctx, params).await?;
@@ -131,7 +130,7 @@ pub(super) async fn check_instances(
             )));
         }
     }
-    ctx.tx.apply_snapshot_event(params.snapshot_id, SnapshotEvent::Upload).await?;
+    ctx.move_snapshot(params.snapshot_id, SnapshotEvent::Upload).await?;
     Ok(CatalogAnswer::Done)
 }
 
@@ -168,7 +167,7 @@ pub(super) async fn record(ctx: &mut OpCtx<'_>, params: &Params, record: &Snapsh
         row.status = PartStatus::Available;
         ctx.tx.update_snapshot_instance(&row).await?;
     }
-    ctx.tx.apply_snapshot_event(params.snapshot_id, SnapshotEvent::Commit).await?;
+    ctx.move_snapshot(params.snapshot_id, SnapshotEvent::Commit).await?;
     let committed_at = ctx.tx.now();
     let mut row = get_snapshot(ctx, params.snapshot_id).await?;
     row.consistency = Some(record.consistency);
@@ -207,7 +206,6 @@ async fn check_disk(ctx: &mut OpCtx<'_>, params: &Params, disk: &DiskRecord) -> 
 pub(super) async fn release(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
     give_back_lineages(ctx, params).await?;
     free_workload(ctx, params).await?;
-    ctx.tell("snapshot", SnapshotState::Available.as_str()).await?;
     Ok(CatalogAnswer::Done)
 }
 
@@ -228,14 +226,16 @@ async fn give_back_lineages(ctx: &mut OpCtx<'_>, params: &Params) -> Result<(), 
 
 /// Gives the workload back, also one that was marked broken while this saga was stuck.
 async fn free_workload(ctx: &mut OpCtx<'_>, params: &Params) -> Result<(), OpError> {
-    let workload = ctx.tx.get_workload(params.workload_id).await?;
-    let is_broken_by_us =
-        workload.is_some_and(|row| row.status == WorkloadState::Error && row.saga_id == Some(ctx.saga.id));
-    if is_broken_by_us {
+    let Some(workload) = ctx.tx.get_workload(params.workload_id).await? else { return Ok(()) };
+    if workload.saga_id != Some(ctx.saga.id) {
+        return Ok(());
+    }
+    if workload.status == WorkloadState::Error {
         ctx.tx.repair_workload(params.workload_id).await?;
     } else {
         ctx.tx.unlock_workload(params.workload_id, ctx.saga.id).await?;
     }
+    ctx.announce(Became::Workload(params.workload_id, WorkloadState::Available)).await?;
     Ok(())
 }
 
