@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use super::schema::Messages;
 use super::{BINDING_VERSION, JSON_SUFFIX, refs};
 use crate::{
-    Binding, Class, ExchangeKind, Topology, VHOST, base_topology, exchange, fact, host_topology,
-    pool_topology, queue, subscriber_topology, user,
+    Binding, Class, Topology, VHOST, base_topology, exchange, fact, host_topology, pool_topology, queue,
+    subscriber_topology, user,
 };
 
 /// Stand for the parts of a name that a site chooses.
@@ -31,7 +31,6 @@ pub(super) struct Channel {
     pub(super) is_answered: bool,
     address: String,
     exchange: &'static str,
-    kind: ExchangeKind,
     queue: String,
     parameters: Map<String, Value>,
 }
@@ -56,19 +55,12 @@ pub(super) fn all(messages: &Messages) -> Vec<Channel> {
         pool_topology(&POOL.parse().expect("a valid name")),
         subscriber_topology(SERVICE, &[PROJECT.parse().expect("a valid name")]),
     ];
-    let kinds = base_topology().exchanges;
     let bindings = topologies.into_iter().flat_map(|Topology { bindings, .. }| bindings);
-    bindings
-        .map(|binding| {
-            let kind = kinds.iter().find(|exchange| exchange.name == binding.exchange);
-            let kind = kind.expect("a binding is to an exchange of the table").kind;
-            Channel::of(&binding, kind, words(&binding, messages))
-        })
-        .collect()
+    bindings.map(|binding| Channel::of(&binding, words(&binding, messages))).collect()
 }
 
 impl Channel {
-    fn of(binding: &Binding, kind: ExchangeKind, words: Words) -> Self {
+    fn of(binding: &Binding, words: Words) -> Self {
         let (name, of_name) = words.last_word;
         let mut parameters = Map::new();
         let mut address = binding.routing_key.clone();
@@ -104,19 +96,18 @@ impl Channel {
             is_answered: binding.queue == queue::INTAKE,
             address,
             exchange: binding.exchange,
-            kind,
             queue: site_words(&binding.queue),
             parameters,
         }
     }
 
     pub(super) fn render(&self) -> Value {
-        let kind = match self.kind {
-            ExchangeKind::Topic => "topic",
-            ExchangeKind::Direct => "direct",
-        };
+        let exchanges = crate::definitions()["exchanges"].take();
+        let mut exchanges = exchanges.as_array().into_iter().flatten();
+        let kind = exchanges.find(|exchange| exchange["name"] == self.exchange);
+        let kind = &kind.expect("a binding is to an exchange of the table")["type"];
         let exchange = json!({
-            "name": self.exchange, "type": kind, "durable": true, "autoDelete": false, "vhost": format!("/{VHOST}"),
+            "name": self.exchange, "type": kind, "durable": true, "autoDelete": false, "vhost": VHOST,
         });
         let mut channel = json!({
             "address": self.address,
@@ -216,7 +207,7 @@ fn words(binding: &Binding, messages: &Messages) -> Words {
         dead if dead.starts_with("dead_") => {
             let class = Class::ALL.into_iter().find(|class| dead == format!("dead_{}", class.as_str()));
             let (title, of) = dead_letters(class.expect("a queue of dead letters has a class"), messages);
-            internal(title, "send", &[controller, dmapi, &mover], &[user::OPS], of, verb)
+            internal(title, "send", &[controller, dmapi, &mover], &[controller], of, verb)
         }
         other => {
             panic!("the AsyncAPI document has no words for channel {other}: add them in asyncapi/channel.rs")
