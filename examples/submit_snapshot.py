@@ -4,7 +4,7 @@
     submit_snapshot.py --url amqp://holdfast-intake-billing:PASSWORD@broker:5672/holdfast \
         --project demo --workload 018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e8f --key invoice-2026-11
 
-Needs python3-pika, and python3-protobuf but with --json. The same key twice is one job: after any error, call again with
+Needs python3-pika, and without --json python3-protobuf too. The same key twice is one job: after any error, call again with
 the same key.
 """
 import argparse, json, os, pathlib, sys, uuid

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::schema::Messages;
 use super::{BINDING_VERSION, JSON_SUFFIX, refs};
 use crate::{
-    Binding, Class, Topology, VHOST, base_topology, exchange, fact, host_topology, pool_topology, queue,
+    Binding, Topology, VHOST, base_topology, exchange, fact, host_topology, pool_topology, queue,
     subscriber_topology, user,
 };
 
@@ -138,81 +138,78 @@ fn site_words(name: &str) -> String {
 }
 
 fn words(binding: &Binding, messages: &Messages) -> Words {
-    let internal = |title, action, writers: &[&str], readers: &[&str], messages, last_word| Words {
-        title,
-        action,
-        tag: "internal",
-        written_by: writers.iter().map(|&name| name.to_owned()).collect(),
-        read_by: readers.iter().map(|&name| name.to_owned()).collect(),
-        messages,
-        last_word,
-    };
-    let mover = user::MOVER_PREFIX.to_owned() + "{host}";
-    let verb = ("verb", json!({ "description": "The message's name in snake case." }));
-    let (controller, dmapi) = (user::CONTROLLER, user::DMAPI);
-    match id_of(&binding.queue).as_str() {
-        "intake" => intake(),
-        "sub" => facts(),
-        "ctrl_rep" => internal(
-            "Replies of workers",
-            "receive",
-            &[&mover, dmapi],
-            &[controller],
-            messages.of_file("rep/v1/rep"),
-            ("kind", json!({ "description": "The message's name in snake case." })),
-        ),
-        "ctrl_hb" => internal(
-            "Heartbeats of datamovers",
-            "receive",
-            &[&mover],
-            &[controller],
-            messages.of_file("hb/v1/hb"),
-            ("host", json!({ "description": "A compute host's name, with _ for dots." })),
-        ),
-        "ctrl_cloud" => internal(
-            "Commands to cloud workers",
-            "send",
-            &[controller],
-            &[controller],
-            messages.of_file("cmd/v1/cloud"),
-            verb,
-        ),
-        "dmapi" => internal(
-            "Commands to be placed",
-            "send",
-            &[controller],
-            &[dmapi],
-            messages.of_file("cmd/v1/mover"),
-            verb,
-        ),
-        "mover_host" => {
-            internal("Jobs of one host", "send", &[dmapi], &[&mover], messages.of_file("cmd/v1/mover"), verb)
-        }
-        "mover_host_ctl" => internal(
-            "Control of the jobs of one host",
-            "send",
-            &[controller],
-            &[&mover],
-            messages.of_file("cmd/v1/ctl"),
-            verb,
-        ),
-        "mover_pool" => internal(
-            "Jobs for any datamover of a pool",
-            "send",
-            &[dmapi],
-            &[&mover],
-            messages.of_file("cmd/v1/mover"),
-            verb,
-        ),
-        dead if dead.starts_with("dead_") => {
-            let class = Class::ALL.into_iter().find(|class| dead == format!("dead_{}", class.as_str()));
-            let (title, of) = dead_letters(class.expect("a queue of dead letters has a class"), messages);
-            internal(title, "send", &[controller, dmapi, &mover], &[controller], of, verb)
-        }
-        other => {
-            panic!("the AsyncAPI document has no words for channel {other}: add them in asyncapi/channel.rs")
-        }
+    let id = id_of(&binding.queue);
+    match id.as_str() {
+        "intake" => return intake(),
+        "sub" => return facts(),
+        _ => {}
     }
+    let row = INTERNAL.iter().find(|row| row.id == id);
+    let row = row.unwrap_or_else(|| {
+        panic!("the AsyncAPI document has no words for channel {id}: add them in asyncapi/channel.rs")
+    });
+    let users = |names: &[&str]| {
+        let whole = |name: &&str| {
+            if *name == user::MOVER_PREFIX { format!("{name}{{host}}") } else { (*name).to_owned() }
+        };
+        names.iter().map(whole).collect()
+    };
+    Words {
+        title: row.title,
+        action: row.action,
+        tag: "internal",
+        written_by: users(row.written_by),
+        read_by: users(row.read_by),
+        messages: if id == "dead_intake" {
+            intake().messages
+        } else {
+            row.files.iter().flat_map(|file| messages.of_file(file)).collect()
+        },
+        last_word: (row.last_word.0, json!({ "description": row.last_word.1 })),
+    }
+}
+
+/// A channel between the services of Holdfast.
+struct Internal {
+    id: &'static str,
+    title: &'static str,
+    action: &'static str,
+    written_by: &'static [&'static str],
+    read_by: &'static [&'static str],
+    files: &'static [&'static str],
+    last_word: (&'static str, &'static str),
+}
+
+const VERB: (&str, &str) = ("verb", "The message's name in snake case.");
+const CONTROLLER: &[&str] = &[user::CONTROLLER];
+const DMAPI: &[&str] = &[user::DMAPI];
+const MOVER: &[&str] = &[user::MOVER_PREFIX];
+
+#[rustfmt::skip] // a table
+const INTERNAL: [Internal; 11] = [
+    row(("ctrl_rep", "Replies of workers"), "receive", (&[user::DMAPI, user::MOVER_PREFIX], CONTROLLER), &["rep/v1/rep"], ("kind", VERB.1)),
+    row(("ctrl_hb", "Heartbeats of datamovers"), "receive", (MOVER, CONTROLLER), &["hb/v1/hb"], ("host", "A compute host's name, with _ for dots.")),
+    row(("ctrl_cloud", "Commands to cloud workers"), "send", (CONTROLLER, CONTROLLER), &["cmd/v1/cloud"], VERB),
+    row(("dmapi", "Commands to be placed"), "send", (CONTROLLER, DMAPI), &["cmd/v1/mover"], VERB),
+    row(("mover_host", "Jobs of one host"), "send", (DMAPI, MOVER), &["cmd/v1/mover"], VERB),
+    row(("mover_host_ctl", "Control of the jobs of one host"), "send", (CONTROLLER, MOVER), &["cmd/v1/ctl"], VERB),
+    row(("mover_pool", "Jobs for any datamover of a pool"), "send", (DMAPI, MOVER), &["cmd/v1/mover"], VERB),
+    // Dead letters: whoever could not use a message lays it there.
+    row(("dead_intake", "Dead letters of the intake"), "send", (CONTROLLER, CONTROLLER), &[], VERB),
+    row(("dead_ctrl", "Dead letters of the controllers"), "send", (CONTROLLER, CONTROLLER), &["rep/v1/rep", "cmd/v1/cloud"], VERB),
+    row(("dead_dmapi", "Dead letters of dmapi"), "send", (DMAPI, CONTROLLER), &["cmd/v1/mover"], VERB),
+    row(("dead_mover", "Dead letters of datamovers"), "send", (MOVER, CONTROLLER), &["cmd/v1/mover", "cmd/v1/ctl"], VERB),
+];
+
+/// A row, with who writes and who reads.
+const fn row(
+    (id, title): (&'static str, &'static str),
+    action: &'static str,
+    (written_by, read_by): (&'static [&'static str], &'static [&'static str]),
+    files: &'static [&'static str],
+    last_word: (&'static str, &'static str),
+) -> Internal {
+    Internal { id, title, action, written_by, read_by, files, last_word }
 }
 
 fn intake() -> Words {
@@ -240,22 +237,5 @@ fn facts() -> Words {
         read_by: vec![user::intake("{service}")],
         messages: vec!["Fact".to_owned()],
         last_word: ("fact", json!({ "description": "The status that the object has.", "enum": facts })),
-    }
-}
-
-fn dead_letters(class: Class, messages: &Messages) -> (&'static str, Vec<String>) {
-    match class {
-        Class::Intake => {
-            ("Dead letters of the intake", vec!["SubmitJob".to_owned(), format!("SubmitJob{JSON_SUFFIX}")])
-        }
-        Class::Ctrl => (
-            "Dead letters of the controllers",
-            [messages.of_file("rep/v1/rep"), messages.of_file("cmd/v1/cloud")].concat(),
-        ),
-        Class::Dmapi => ("Dead letters of dmapi", messages.of_file("cmd/v1/mover")),
-        Class::Mover => (
-            "Dead letters of datamovers",
-            [messages.of_file("cmd/v1/mover"), messages.of_file("cmd/v1/ctl")].concat(),
-        ),
     }
 }
