@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::topology::{Exchange, ExchangeKind, Policy, Queue};
+use crate::topology::{Exchange, Policy, Queue};
 use crate::{Binding, VHOST, base_topology, policies};
 
 /// The definitions of the vhost.
@@ -38,14 +38,10 @@ fn policy(policy: &Policy) -> Value {
 }
 
 fn exchange(exchange: &Exchange) -> Value {
-    let kind = match exchange.kind {
-        ExchangeKind::Topic => "topic",
-        ExchangeKind::Direct => "direct",
-    };
     json!({
         "vhost": VHOST,
         "name": exchange.name,
-        "type": kind,
+        "type": "topic",
         "durable": true,
         "auto_delete": false,
         "internal": false,

@@ -14,6 +14,7 @@ pub mod queue;
 mod role;
 mod topology;
 pub mod user;
+mod vouch;
 
 pub use asyncapi::{asyncapi, asyncapi_text};
 pub use class::Class;
@@ -21,9 +22,10 @@ pub use definitions::{definitions, definitions_text};
 pub use intake::{Enrolment, Subscription};
 pub use role::{Permissions, Role, TopicPermission};
 pub use topology::{
-    Binding, Exchange, ExchangeKind, Policy, Queue, Topology, base_topology, host_topology, policies,
+    Binding, Exchange, Policy, Queue, Topology, base_topology, host_topology, policies,
     pool_topology, subscriber_topology,
 };
+pub use vouch::{leads_to, may_lay, may_send};
 
 /// The vhost of Holdfast, apart from the cloud's own services.
 pub const VHOST: &str = "holdfast";

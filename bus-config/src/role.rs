@@ -2,7 +2,7 @@
 
 use model::{HostName, PoolName};
 
-use crate::{exchange, queue, user};
+use crate::{Class, exchange, key, queue, user};
 
 /// A part that somebody plays on the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,8 +77,8 @@ impl Role {
                 own(one_of(&[exchange::REP, exchange::HB, exchange::DLX]), one_of(&queues))
             }
             Self::Intake(service) => own(one_of(&[exchange::INTAKE]), one_of(&[queue::subscriber(service)])),
-            // Reading a queue takes from it: nobody but its owner may, save for dead letters.
-            Self::Ops => own(NOTHING.to_owned(), r"^holdfast\.q\.dead\.".to_owned()),
+            // Reading a queue takes from it. Dead letters too are read through the controller, which keeps the record.
+            Self::Ops => own(NOTHING.to_owned(), NOTHING.to_owned()),
         }
     }
 
@@ -92,14 +92,22 @@ impl Role {
             Self::Dmapi => vec![
                 write_only(exchange::CMD, r"^mover\..*".to_owned()),
                 write_only(exchange::REP, r"^rep\.job_failed$".to_owned()),
+                dead_letters_of(Class::Dmapi),
             ],
             Self::Mover(host, _) => vec![
                 write_only(exchange::REP, r"^rep\..*".to_owned()),
                 write_only(exchange::HB, format!("^hb\\.{}$", escape(&host.routing_word()))),
+                dead_letters_of(Class::Mover),
             ],
             Self::Intake(_) => vec![write_only(exchange::INTAKE, r"^job\..*".to_owned())],
         }
     }
+}
+
+/// A consumer lays letters of its own class only.
+fn dead_letters_of(class: Class) -> TopicPermission {
+    let write = format!("^{}$", escape(&key::dead(class)));
+    TopicPermission { exchange: exchange::DLX, write, read: NOTHING.to_owned() }
 }
 
 /// A regular expression that matches exactly these names.

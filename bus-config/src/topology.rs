@@ -9,18 +9,13 @@ use serde_json::{Map, Value, json};
 
 use crate::{Class, exchange, key, queue};
 
-/// How an exchange routes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExchangeKind {
-    Topic,
-    Direct,
-}
+/// 63 years of a look each second.
+const DEAD_LETTER_LOOKS_MAX: u32 = 2_000_000_000;
 
-/// A durable exchange.
+/// A durable topic exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
     pub name: &'static str,
-    pub kind: ExchangeKind,
 }
 
 /// A durable quorum queue.
@@ -73,7 +68,7 @@ impl Topology {
 /// What every site has.
 #[must_use]
 pub fn base_topology() -> Topology {
-    let topic = |name| Exchange { name, kind: ExchangeKind::Topic };
+    let topic = |name| Exchange { name };
     let mut base = Topology {
         exchanges: vec![
             topic(exchange::INTAKE),
@@ -81,7 +76,8 @@ pub fn base_topology() -> Topology {
             topic(exchange::REP),
             topic(exchange::HB),
             topic(exchange::EVT),
-            Exchange { name: exchange::DLX, kind: ExchangeKind::Direct },
+            // A topic, so that the rights of its writers can be narrowed to their own class.
+            topic(exchange::DLX),
         ],
         ..Topology::default()
     }
@@ -134,6 +130,7 @@ pub fn policies() -> Vec<Policy> {
         work("holdfast-ctrl", r"^holdfast\.q\.ctrl\.(rep|cloud)$", Class::Ctrl, 10),
         work("holdfast-dmapi", r"^holdfast\.q\.dmapi$", Class::Dmapi, 5),
         work("holdfast-mover", r"^holdfast\.q\.mover\.", Class::Mover, 5),
+        dead_letters(),
         // Lossy on purpose: the next beat tells more than the last.
         lossy("holdfast-hb", r"^holdfast\.q\.ctrl\.hb$", &[("message-ttl", 60_000), ("max-length", 20_000)]),
         // A subscriber that is dead must not stop us.
@@ -158,6 +155,13 @@ fn work(name: &'static str, pattern: &'static str, class: Class, delivery_limit:
         pattern,
         definition: definition.map(|(key, value)| (key.to_owned(), value)).into_iter().collect(),
     }
+}
+
+/// Looking at a letter gives it back to the broker, which counts that. From version 4.0 on a queue without a limit of its own
+/// has one of 20: the 21st look would destroy the letter without a word. This one is out of reach.
+fn dead_letters() -> Policy {
+    let definition = [("delivery-limit".to_owned(), json!(DEAD_LETTER_LOOKS_MAX))].into_iter().collect();
+    Policy { name: "holdfast-dead", pattern: r"^holdfast\.q\.dead\.", definition }
 }
 
 fn lossy(name: &'static str, pattern: &'static str, bounds: &[(&str, u32)]) -> Policy {

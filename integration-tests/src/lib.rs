@@ -2,6 +2,7 @@
 //! by the demo and by the soak.
 
 pub mod config;
+pub mod dead_letters;
 pub mod demo;
 pub mod disks;
 pub mod jobs;

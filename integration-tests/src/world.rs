@@ -1,5 +1,6 @@
 //! A whole Holdfast on this machine: a private broker, a directory cloud, a target, and every service as a process.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -89,7 +90,7 @@ impl Places {
     }
 }
 
-/// A running Holdfast. Dropping it stops everything it started.
+/// A running Holdfast. Dropping it stops everything it started, and panics when dead letters are left that nobody announced.
 #[derive(Debug)]
 pub struct World {
     // Dropped in this order: the services first, then the broker they speak over.
@@ -102,6 +103,7 @@ pub struct World {
     pub client: Client,
     pub spec: Spec,
     pub token: SecretString,
+    pub(crate) dead_letters_announced: Cell<bool>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -130,8 +132,19 @@ impl World {
         }
         let endpoint = wait_for_address(&places, &controller, &spec.project)?;
         let client = Client::new(endpoint, &token)?;
-        let world =
-            Self { controller, dmapi, datamovers, broker, places, target_id, client, spec, token, runtime };
+        let world = Self {
+            controller,
+            dmapi,
+            datamovers,
+            broker,
+            places,
+            target_id,
+            client,
+            spec,
+            token,
+            dead_letters_announced: Cell::new(false),
+            runtime,
+        };
         world.wait_until_ready()?;
         Ok(world)
     }
@@ -216,6 +229,12 @@ impl World {
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("{}/v1/{}", self.client.endpoint().to_string().trim_end_matches('/'), self.spec.project)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.require_no_dead_letters();
     }
 }
 

@@ -8,10 +8,11 @@ use lapin::message::Delivery as Incoming;
 use lapin::options::{BasicAckOptions, BasicRejectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
-use runtime::RetryPolicy;
+use runtime::{Clock as _, RetryPolicy, SystemClock};
 use tokio::time::{sleep, timeout};
 
 use crate::envelope::{PERSISTENT, short, whole_number};
+use crate::letter::{HEADERS_SIZE_MAX, sender_of, size_of, without_deaths};
 use crate::link::RPC_TIMEOUT;
 use crate::publisher::{Address, publish};
 use crate::session::Shared;
@@ -140,14 +141,14 @@ impl Held {
         // Twice per delivery: fourfold pauses of the doubling policy.
         let attempt = self.delivery_count().saturating_mul(2).saturating_add(1);
         sleep(policy.delay(attempt, 1.0)).await;
-        self.reject(true).await;
+        self.reject().await;
     }
 
-    async fn reject(self, requeue: bool) {
+    async fn reject(self) {
         if !self.is_current() {
             return;
         }
-        let reject = self.incoming.acker.reject(BasicRejectOptions { requeue });
+        let reject = self.incoming.acker.reject(BasicRejectOptions { requeue: true });
         match timeout(RPC_TIMEOUT, reject).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
@@ -160,8 +161,8 @@ impl Held {
     pub(crate) async fn dead_letter(self, reason: &str) {
         let reason = &reason[..reason.floor_char_boundary(REASON_LENGTH_MAX)];
         let Some(class) = Class::of_queue(&self.queue) else {
-            tracing::warn!(queue = self.queue, reason, "rejected a message of a queue without dead letters");
-            return self.reject(false).await;
+            tracing::warn!(queue = self.queue, reason, "a message of a queue without dead letters goes back");
+            return self.give_back().await;
         };
         let routing_key = key::dead(class);
         let address = Address { exchange: exchange::DLX, routing_key: &routing_key };
@@ -182,7 +183,12 @@ impl Held {
     /// The properties as they came, with who, where and why in the headers: the copy is published by us, so its user is we.
     fn dead_properties(&self, reason: &str) -> BasicProperties {
         let incoming = &self.incoming.properties;
-        let mut headers = incoming.headers().clone().unwrap_or_default();
+        let mut headers = without_deaths(incoming);
+        let size = size_of(&headers);
+        if size > HEADERS_SIZE_MAX {
+            headers = FieldTable::default();
+            headers.insert(short(header::DEAD_HEADERS_LOST), AMQPValue::LongString(size.to_string().into()));
+        }
         let mut put = |name: &str, value: &str| {
             headers.insert(short(name), AMQPValue::LongString(value.into()));
         };
@@ -190,8 +196,9 @@ impl Held {
         put(header::DEAD_QUEUE, &self.queue);
         put(header::DEAD_EXCHANGE, self.incoming.exchange.as_str());
         put(header::DEAD_ROUTING_KEY, self.incoming.routing_key.as_str());
-        if let Some(user) = incoming.user_id() {
-            put(header::DEAD_USER, user.as_str());
+        put(header::DEAD_AT, &SystemClock.now().0.to_string());
+        if let Some(sender) = sender_of(incoming) {
+            put(header::DEAD_USER, &sender);
         }
         incoming
             .clone()

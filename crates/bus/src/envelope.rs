@@ -8,6 +8,8 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use model::MessageId;
 use runtime::{Clock as _, SystemClock};
 
+use crate::letter;
+
 /// 256 KiB: anything larger is an object on a target, named by the message.
 pub const BODY_SIZE_MAX: usize = 256 * 1024;
 const PROTOBUF: &str = "application/x-protobuf";
@@ -25,7 +27,7 @@ pub struct Envelope {
     /// The saga.
     pub correlation_id: Option<String>,
     pub reply_to: Option<String>,
-    /// Who sent it, validated by the broker. `publish` sets it to the session's user whatever stands here.
+    /// Who sent it, validated by the broker; of a dead letter that was sent again, who sent it first. `publish` sets it to the session's user whatever stands here.
     pub user_id: Option<String>,
     /// Names are in [`crate::header`].
     pub headers: BTreeMap<String, String>,
@@ -137,7 +139,7 @@ pub(crate) fn parse(delivery: &lapin::message::Delivery) -> Result<Envelope, Mal
         content_type: text(properties.content_type()).unwrap_or_else(|| PROTOBUF.to_owned()),
         correlation_id: text(properties.correlation_id()),
         reply_to: text(properties.reply_to()),
-        user_id: text(properties.user_id()),
+        user_id: letter::sender_of(properties),
         headers,
         body: Bytes::copy_from_slice(&delivery.data),
         exchange: delivery.exchange.as_str().to_owned(),
@@ -146,7 +148,7 @@ pub(crate) fn parse(delivery: &lapin::message::Delivery) -> Result<Envelope, Mal
     })
 }
 
-fn header_text(value: &AMQPValue) -> Option<String> {
+pub(crate) fn header_text(value: &AMQPValue) -> Option<String> {
     match value {
         AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok().map(str::to_owned),
         AMQPValue::ShortString(text) => Some(text.as_str().to_owned()),

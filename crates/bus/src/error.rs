@@ -24,6 +24,12 @@ pub enum Error {
         #[source]
         source: lapin::Error,
     },
+    #[error("failed to look through queue {queue}")]
+    Look {
+        queue: String,
+        #[source]
+        source: lapin::Error,
+    },
 }
 
 impl Error {
@@ -35,7 +41,7 @@ impl Error {
                 Failure::permanent("BUS_CONFIG_INVALID", self.to_string())
             }
             Self::Refused { .. } => Failure::permanent("BUS_REFUSED", self.to_string()),
-            Self::Inspect { source, .. } => {
+            Self::Inspect { source, .. } | Self::Look { source, .. } => {
                 Failure::transient("BUS_UNREACHABLE", format!("{self}: {source}"))
             }
             Self::Threads(source) => Failure::transient("BUS_UNREACHABLE", format!("{self}: {source}")),

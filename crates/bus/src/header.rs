@@ -13,6 +13,15 @@ pub const REPUBLISHED: &str = "holdfast-republished";
 /// W3C trace context.
 pub const TRACEPARENT: &str = "traceparent";
 
+/// How often it was a dead letter, on a message that the controllers sent again.
+pub const RETRIED: &str = "holdfast-retried";
+/// Whose message it is that the controllers sent again. Believed of them only: to all consumers it is that user's.
+pub const RETRIED_FOR: &str = "holdfast-retried-for";
+/// When it died first, on a message that the controllers sent again: microseconds since 1970 UTC.
+pub const FIRST_DEAD_AT: &str = "holdfast-first-dead-at";
+
+/// What the names of all headers of a dead letter begin with.
+pub const DEAD_PREFIX: &str = "holdfast-dead-";
 /// Why a message is among the dead letters.
 pub const DEAD_REASON: &str = "holdfast-dead-reason";
 /// The queue it was taken from.
@@ -23,3 +32,7 @@ pub const DEAD_EXCHANGE: &str = "holdfast-dead-exchange";
 pub const DEAD_ROUTING_KEY: &str = "holdfast-dead-routing-key";
 /// The user who published it, as the broker had validated; missing when the message named none.
 pub const DEAD_USER: &str = "holdfast-dead-user";
+/// When: microseconds since 1970 UTC.
+pub const DEAD_AT: &str = "holdfast-dead-at";
+/// How many bytes of headers it came with, when they were left out because they do not fit beside these.
+pub const DEAD_HEADERS_LOST: &str = "holdfast-dead-headers-lost";

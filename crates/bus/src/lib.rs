@@ -14,18 +14,22 @@
 mod config;
 mod connect;
 mod consumer;
+mod dead_letters;
 mod delivery;
 mod envelope;
 mod error;
 pub mod header;
+mod letter;
 mod link;
 mod publisher;
 mod session;
 
 pub use config::BusConfig;
 pub use consumer::{AcceptFrom, Consume, Consumer};
+pub use dead_letters::{DeadLetters, Settled, Stayed, Verdict};
 pub use delivery::Delivery;
 pub use envelope::{BODY_SIZE_MAX, Envelope};
 pub use error::{Error, PublishError};
+pub use letter::{LaidBy, Letter, NotRetriable};
 pub use publisher::Publisher;
 pub use session::{QueueCounts, Session, SessionState};

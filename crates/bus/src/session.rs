@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::connect::ConnectError;
 use crate::link::{Link, RPC_TIMEOUT};
-use crate::{BusConfig, Consume, Consumer, Error, Publisher};
+use crate::{BusConfig, Consume, Consumer, DeadLetters, Error, Publisher};
 
 /// Confirms come in batches: one message in flight gave 343 per second on a quorum queue, 100 gave 10 800. More than 200
 /// only waits longer. Source: docs/benchmarks.md, "Bus".
@@ -142,6 +142,12 @@ impl Session {
     #[must_use]
     pub fn consume(&self, consume: Consume) -> Consumer {
         Consumer::start(Arc::clone(&self.inner), consume)
+    }
+
+    /// The dead letters. Only the controllers may read them.
+    #[must_use]
+    pub fn dead_letters(&self) -> DeadLetters {
+        DeadLetters::new(Arc::clone(&self.inner))
     }
 
     /// Counts what a queue holds and who consumes it; `None`: there is no such queue. Needs no right on the queue.

@@ -12,11 +12,12 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::{
-    Error, ErrorBody, ErrorDetail, Health, NewDecision, NewRestore, NewRestoreBody, NewSnapshot,
-    NewSnapshotBody, NewWorkload, NewWorkloadBody, REQUEST_ID_HEADER, Restore, RestoreBody, RestoreList,
-    RestoreSummary, Saga, SagaBody, SagaGraph, SagaGraphBody, SagaList, SagaSummary, Snapshot, SnapshotBody,
-    SnapshotList, SnapshotSummary, TOKEN_HEADER, Target, TargetList, Workload, WorkloadBody, WorkloadList,
-    WorkloadSummary,
+    DeadLetter, DeadLetterBody, DeadLetterList, DeadLetterOrder, DeadLetterOutcome, DeadLetterOutcomes,
+    DeadLetterSummary, Error, ErrorBody, ErrorDetail, Health, NewDecision, NewRestore, NewRestoreBody,
+    NewSnapshot, NewSnapshotBody, NewWorkload, NewWorkloadBody, REQUEST_ID_HEADER, Restore, RestoreBody,
+    RestoreList, RestoreSummary, Saga, SagaBody, SagaGraph, SagaGraphBody, SagaList, SagaSummary, Snapshot,
+    SnapshotBody, SnapshotList, SnapshotSummary, TOKEN_HEADER, Target, TargetList, Workload, WorkloadBody,
+    WorkloadList, WorkloadSummary,
 };
 
 /// Every call is a few rows of a database; what takes longer than this hangs.
@@ -238,6 +239,38 @@ impl Client {
     /// Lists backup targets.
     pub async fn list_targets(&self) -> Result<Vec<Target>, Error> {
         Ok(self.get::<TargetList>(&["targets"], &[]).await?.targets)
+    }
+
+    /// Lists the dead letters of the whole bus, of one queue or with one reason.
+    pub async fn list_dead_letters(
+        &self,
+        queue: Option<&str>,
+        code: Option<&str>,
+    ) -> Result<Vec<DeadLetterSummary>, Error> {
+        let pairs = [("queue", queue), ("code", code)];
+        let query: Vec<_> =
+            pairs.iter().filter_map(|(name, value)| Some((*name, (*value)?.to_owned()))).collect();
+        Ok(self.get::<DeadLetterList>(&["bus", "dead-letters"], &query).await?.dead_letters)
+    }
+
+    /// Shows a dead letter.
+    pub async fn show_dead_letter(&self, id: &str) -> Result<DeadLetter, Error> {
+        Ok(self.get::<DeadLetterBody>(&["bus", "dead-letters", id], &[]).await?.dead_letter)
+    }
+
+    /// Sends dead letters to where they came from.
+    pub async fn retry_dead_letters(
+        &self,
+        order: &DeadLetterOrder,
+    ) -> Result<Vec<DeadLetterOutcome>, Error> {
+        let body: DeadLetterOutcomes = self.post(&["bus", "dead-letters", "retry"], order).await?;
+        Ok(body.outcomes)
+    }
+
+    /// Destroys dead letters.
+    pub async fn drop_dead_letters(&self, order: &DeadLetterOrder) -> Result<Vec<DeadLetterOutcome>, Error> {
+        let body: DeadLetterOutcomes = self.post(&["bus", "dead-letters", "drop"], order).await?;
+        Ok(body.outcomes)
     }
 
     fn url(&self, segments: &[&str]) -> Url {

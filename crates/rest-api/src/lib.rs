@@ -2,6 +2,7 @@
 //! client. Knows nothing of the catalog or of sagas. What is ours alone (disks' states, sagas, targets) is named so.
 
 mod client;
+mod dead_letter;
 mod error;
 mod loose;
 mod restore;
@@ -12,6 +13,10 @@ mod time;
 mod workload;
 
 pub use client::{Client, Endpoint};
+pub use dead_letter::{
+    DeadLetter, DeadLetterBody, DeadLetterContent, DeadLetterList, DeadLetterOrder, DeadLetterOutcome,
+    DeadLetterOutcomes, DeadLetterSummary,
+};
 pub use error::{Error, ErrorBody, ErrorDetail, Fault};
 pub use loose::LooseBool;
 pub use restore::{

@@ -249,6 +249,7 @@ impl Home {
              default_user = {ADMIN}\n\
              default_pass = {password}\n\
              disk_free_limit.absolute = 50MB\n\
+             max_message_size = 1048576\n\
              log.file.level = info\n"
         )
     }

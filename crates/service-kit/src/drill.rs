@@ -1,6 +1,7 @@
-//! Panics and kills on purpose, so that an operator (and a test) sees that a service resumes from what is durable:
-//! `HOLDFAST_DRILL=panic:<actor>` makes an actor panic at its first work, `HOLDFAST_DRILL=kill:<point>:<n>` kills the
-//! process when it comes to a point for the n-th time.
+//! Breaking on purpose, so that an operator (and a test) sees that a service resumes from what is durable.
+//! `HOLDFAST_DRILL=panic:<actor>` makes an actor panic at its first work; `handler_panic:<actor>` makes each handler of a
+//! consumer panic, and `handler_abort:<actor>` kill the process; `kill:<point>:<n>` kills the process when it comes to a
+//! point for the n-th time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -35,4 +36,16 @@ pub fn maybe_kill(point: &str) {
             tracing::error!(%error, "a drill could not kill the process");
         }
     }
+}
+
+/// Panics, or ends the process without a chance to clean up, when the drill names the handlers of `actor`.
+///
+/// Panics: that is its purpose.
+pub fn maybe_break_handler(actor: &str) {
+    let Ok(drill) = std::env::var(VARIABLE) else { return };
+    if drill.strip_prefix("handler_abort:") == Some(actor) {
+        tracing::error!(actor, "a drill asked a handler to kill its process");
+        std::process::abort();
+    }
+    assert!(drill.strip_prefix("handler_panic:") != Some(actor), "a drill asked a handler of {actor} to panic");
 }

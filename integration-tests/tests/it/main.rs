@@ -4,6 +4,7 @@ mod actor_panics;
 mod commits;
 mod corruption;
 mod facts;
+mod dead_letters;
 mod failing_effects;
 mod fixture;
 mod full_disks;

@@ -36,7 +36,5 @@ fn no_queue_holds_a_message_unacked_while_a_transfer_runs() -> Result<()> {
     ensure!(longest < 5, "a message was held over {longest} looks");
     let snapshot = shop.world.wait_for_snapshot(snapshot)?;
     ensure!(snapshot.summary.status == "available", "{:?}", snapshot.summary.error_msg);
-    let dead = shop.world.block_on(shop.world.broker.queues())?;
-    ensure!(dead.iter().filter(|queue| queue.name.contains(".dead.")).all(|queue| queue.messages_ready == 0));
     Ok(())
 }

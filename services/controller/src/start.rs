@@ -36,6 +36,8 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
     let faults = wiring::fault_table(&config.cloud, config.drill_file.as_deref());
     let cloud = wiring::open_cloud(&config.cloud, faults)?;
     let engine = Engine::new(catalog.clone(), timing(&config));
+    let bus = config.bus.to_bus_config(service.name()).map_err(|error| usage(&error))?;
+    let session = Session::start(bus).map_err(|error| usage(&error))?;
     let state = AppState {
         catalog: catalog.clone(),
         engine: engine.clone(),
@@ -43,9 +45,8 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
         entropy: Entropy,
         targets: infos.into(),
         cloud: Arc::clone(&cloud),
+        dead_letters: session.dead_letters(),
     };
-    let bus = config.bus.to_bus_config(service.name()).map_err(|error| usage(&error))?;
-    let session = Session::start(bus).map_err(|error| usage(&error))?;
     let tick = config.timing.tick();
 
     BusSession::start(&service, &session);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bus::DeadLetters;
 use catalog::Catalog;
 use cloud::Cloud;
 use model::{ByteCount, TargetId};
@@ -45,6 +46,7 @@ pub struct AppState {
     /// In the order of the configuration; the first is the default of new workloads.
     pub targets: Arc<[TargetInfo]>,
     pub cloud: Arc<dyn Cloud>,
+    pub dead_letters: DeadLetters,
 }
 
 impl AppState {

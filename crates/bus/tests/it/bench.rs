@@ -4,8 +4,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{AcceptFrom, BusConfig, Consume, Consumer, Delivery, Envelope, Publisher, Session};
-use bus_config::{Role, exchange, key, queue, user};
+use bus::{
+    AcceptFrom, BusConfig, Consume, Consumer, Delivery, Envelope, Letter, Publisher, Session, Verdict,
+};
+use bus_config::{Class, Role, exchange, key, queue, user};
 use lapin::{Connection, ConnectionProperties};
 use model::{HostName, MessageId};
 use runtime::Entropy;
@@ -28,10 +30,26 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn make() -> Self {
-        let broker = Broker::shared().await.unwrap();
+        Self::make_on(Broker::shared().await.unwrap(), None).await
+    }
+
+    /// With a broker that no other test uses.
+    pub(crate) async fn make_apart() -> Self {
+        let password = SecretString::from(Entropy.uuid().simple().to_string());
+        Self::make_on(Arc::new(Broker::start().await.unwrap()), Some(password)).await
+    }
+
+    async fn make_on(broker: Arc<Broker>, own_password: Option<SecretString>) -> Self {
+        let controller_password = match own_password {
+            Some(password) => {
+                broker.admin().put_role(&Role::Controller, &password).await.unwrap();
+                password
+            }
+            None => shared_controller_password(&broker).await,
+        };
         let host: HostName = format!("host-{}", Entropy.uuid().simple()).parse().unwrap();
         let mover_password = broker.enroll_host(&host, &[]).await.unwrap();
-        let controller = start_session(&broker, user::CONTROLLER, &controller_password(&broker).await).await;
+        let controller = start_session(&broker, user::CONTROLLER, &controller_password).await;
         let mover = start_session(&broker, &user::mover(&host), &mover_password).await;
         Self { broker, host, controller, mover, mover_password }
     }
@@ -39,6 +57,12 @@ impl Bench {
     /// The datamover's consumer of its jobs, as a datamover makes it.
     pub(crate) fn consumer(&self) -> Consumer {
         self.mover.consume(jobs_of(&self.host))
+    }
+
+    /// A consumer with the password that the host has now.
+    pub(crate) async fn consumer_anew(&self) -> Consumer {
+        let password = self.broker.enroll_host(&self.host, &[]).await.unwrap();
+        start_session(&self.broker, &user::mover(&self.host), &password).await.consume(jobs_of(&self.host))
     }
 
     pub(crate) async fn send(&self, envelope: &Envelope) {
@@ -59,7 +83,7 @@ pub(crate) async fn send(publisher: &Publisher, host: &HostName, envelope: &Enve
 }
 
 /// The password of the controller's user on the shared broker: one for all tests.
-async fn controller_password(broker: &Broker) -> SecretString {
+async fn shared_controller_password(broker: &Broker) -> SecretString {
     static PASSWORD: OnceCell<SecretString> = OnceCell::const_new();
     let password = PASSWORD
         .get_or_init(|| async { SecretString::from(Entropy.uuid().simple().to_string()) })
@@ -118,19 +142,20 @@ pub(crate) async fn wait_for<T, F: Future<Output = Option<T>>>(
     timeout(PATIENCE, polling).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
-/// Waits for the dead letter with this id in the queue of a class; others are left where they are.
-pub(crate) async fn wait_for_dead_letter(bench: &Bench, class: bus_config::Class, id: MessageId) -> Envelope {
-    let queue = queue::dead(class);
-    let accept_from = AcceptFrom::AnyUser;
-    let mut consumer = bench.controller.consume(Consume { queue, prefetch: 100, accept_from });
-    loop {
-        let delivery = next(&mut consumer).await;
-        if delivery.envelope().message_id == id {
-            let envelope = delivery.envelope().clone();
-            delivery.ack().await;
-            return envelope;
-        }
-        // Another test's: held until the consumer is dropped, then it goes back.
-        std::mem::forget(delivery);
-    }
+/// Waits for the dead letter with this id, and takes it away; others are left where they are.
+pub(crate) async fn wait_for_dead_letter(bench: &Bench, class: Class, id: MessageId) -> Letter {
+    let (id, letters) = (id.to_string(), bench.controller.dead_letters());
+    wait_for("the dead letter", || async {
+        let mut found = None;
+        let look = letters.look(class, |letter| {
+            if letter.id != id {
+                return Verdict::Keep;
+            }
+            found = Some(letter.clone());
+            Verdict::Drop
+        });
+        look.await.unwrap();
+        found
+    })
+    .await
 }

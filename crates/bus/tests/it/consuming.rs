@@ -1,7 +1,8 @@
-use bus::{AcceptFrom, BODY_SIZE_MAX, Consume, header};
+use bus::{AcceptFrom, BODY_SIZE_MAX, Consume, LaidBy, Letter, SessionState, header};
 use bus_config::{Class, exchange, key, queue, user};
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, FieldTable};
 use model::MessageId;
 use runtime::Entropy;
 
@@ -33,13 +34,13 @@ async fn a_dead_letter_says_why_from_where_and_from_whom() {
     let dead = wait_for_dead_letter(&bench, Class::Mover, sent.message_id).await;
     assert_eq!(dead.body, sent.body);
     assert_eq!(dead.correlation_id, sent.correlation_id);
-    assert_eq!(dead.header(header::JOB), Some("job-1"));
-    assert_eq!(dead.header(header::DEAD_REASON), Some("field header is missing"));
-    assert_eq!(dead.header(header::DEAD_QUEUE), Some(&*queue::mover_host(&bench.host)));
-    assert_eq!(dead.header(header::DEAD_EXCHANGE), Some(exchange::CMD));
-    assert_eq!(dead.header(header::DEAD_ROUTING_KEY), Some(&*key::mover_host(&bench.host, "freeze_guest")));
-    assert_eq!(dead.header(header::DEAD_USER), Some(user::CONTROLLER));
-    assert_eq!(dead.user_id, Some(user::mover(&bench.host)));
+    assert_eq!(dead.headers[header::JOB], "job-1");
+    assert_eq!(dead.reason, "field header is missing");
+    assert_eq!(dead.queue, Some(queue::mover_host(&bench.host)));
+    assert_eq!(dead.exchange.as_deref(), Some(exchange::CMD));
+    assert_eq!(dead.routing_key, Some(key::mover_host(&bench.host, "freeze_guest")));
+    assert_eq!(dead.sender.as_deref(), Some(user::CONTROLLER));
+    assert_eq!(dead.laid_by, LaidBy::User(user::mover(&bench.host)));
     let left = bench.mover.inspect_queue(&queue::mover_host(&bench.host)).await.unwrap().unwrap();
     assert_eq!(left.messages, 0);
 }
@@ -66,9 +67,8 @@ async fn send_raw(bench: &Bench, properties: BasicProperties, body: &[u8]) {
 }
 
 #[track_caller]
-fn check_reason(dead: &bus::Envelope, code: &str) {
-    let reason = dead.header(header::DEAD_REASON).unwrap_or_default();
-    assert!(reason.starts_with(code), "{reason}");
+fn check_reason(dead: &Letter, code: &str) {
+    assert!(dead.reason.starts_with(code), "{}", dead.reason);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +82,7 @@ async fn a_message_without_a_user_is_a_dead_letter() {
     send_raw(&bench, nameless, b"who am I").await;
     let dead = wait_for_dead_letter(&bench, Class::Mover, id).await;
     check_reason(&dead, "NO_USER_ID");
-    assert_eq!(dead.header(header::DEAD_USER), None);
+    assert_eq!(dead.sender, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,20 +106,27 @@ async fn a_message_that_is_too_large_is_a_dead_letter_with_all_its_bytes() {
     let body = vec![1; BODY_SIZE_MAX + 1];
     let _consumer = bench.consumer();
     send_raw(&bench, named, &body).await;
-    // Our own consumer refuses to hand it out of the dead letters as well, so look at the broker.
-    let password: secrecy::SecretString = Entropy.uuid().simple().to_string().into();
-    let role = bus_config::Role::Ops;
-    bench.broker.admin().put_role(&role, &password).await.unwrap();
-    let connection = connect_raw(&bench.broker, &role.user(), &password).await;
-    let channel = &connection.create_channel().await.unwrap();
-    let dead = wait_for("the dead letter", || async move {
-        let queue = queue::dead(Class::Mover).as_str().into();
-        let got = channel.basic_get(queue, lapin::options::BasicGetOptions::default()).await.unwrap()?;
-        (got.delivery.data.len() > BODY_SIZE_MAX).then_some(got.delivery)
-    });
-    let dead = dead.await;
-    assert_eq!(dead.data, body);
-    dead.acker.ack(lapin::options::BasicAckOptions::default()).await.unwrap();
+    let dead = wait_for_dead_letter(&bench, Class::Mover, id).await;
+    assert_eq!(dead.body, body);
+    assert_eq!(dead.code(), "BODY_TOO_LARGE");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_stuffed_with_headers_is_a_dead_letter_and_breaks_no_connection() {
+    let bench = Bench::make().await;
+    let id = MessageId::from_uuid(Entropy.uuid());
+    // One frame of 128 KiB holds all headers: with a reason beside these they would not fit.
+    let mut stuffing = FieldTable::default();
+    stuffing.insert("stuffing".into(), AMQPValue::LongString("x".repeat(130_000).into()));
+    let stuffed =
+        BasicProperties::default().with_message_id(id.to_string().as_str().into()).with_headers(stuffing);
+    let _consumer = bench.consumer();
+    send_raw(&bench, stuffed, b"").await;
+    let dead = wait_for_dead_letter(&bench, Class::Mover, id).await;
+    assert_eq!(dead.code(), "MALFORMED_ENVELOPE");
+    let lost = dead.headers[header::DEAD_HEADERS_LOST].parse::<usize>().unwrap();
+    assert!(lost > 130_000, "{lost}");
+    assert_eq!(*bench.mover.state().borrow(), SessionState::Ready { number: 1 });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,12 +135,8 @@ async fn a_message_without_an_id_or_a_type_is_a_dead_letter() {
     let id = MessageId::from_uuid(Entropy.uuid());
     let _consumer = bench.consumer();
     send_raw(&bench, BasicProperties::default().with_message_id(id.to_string().as_str().into()), b"").await;
-    let dead = queue::dead(Class::Mover);
-    wait_for("the dead letter", || async {
-        let counts = bench.controller.inspect_queue(&dead).await.unwrap().unwrap();
-        (counts.messages > 0).then_some(())
-    })
-    .await;
+    let dead = wait_for_dead_letter(&bench, Class::Mover, id).await;
+    check_reason(&dead, "MALFORMED_ENVELOPE: property type");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 
 mod bench;
 mod consuming;
+mod dead_letters;
 mod publishing;
 mod reconnecting;
 mod rights;

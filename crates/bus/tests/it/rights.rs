@@ -91,7 +91,9 @@ async fn dmapi_places_and_does_nothing_else() {
     dmapi.assert_cannot_publish(exchange::INTAKE, "job.snapshot").await;
     dmapi.assert_cannot_publish(exchange::EVT, "evt.p.snapshot.available").await;
     dmapi.assert_cannot_read(&queue::mover_host(&bench.host)).await;
+    dmapi.assert_cannot_publish(exchange::DLX, "dead.ctrl").await;
     dmapi.assert_cannot_read(queue::CTRL_REP).await;
+    dmapi.assert_cannot_read("holdfast.q.dead.dmapi").await;
     dmapi.assert_cannot_say_it_is_another(exchange::CMD, &own).await;
 }
 
@@ -112,7 +114,9 @@ async fn a_datamover_answers_and_beats_for_its_own_host_only() {
     mover.assert_cannot_read(&queue::mover_host(&other)).await;
     mover.assert_cannot_read(&queue::mover_host_ctl(&other)).await;
     mover.assert_cannot_read(&queue::mover_pool(&"pool".parse().unwrap())).await;
+    mover.assert_cannot_publish(exchange::DLX, "dead.intake").await;
     mover.assert_cannot_read(queue::DMAPI).await;
+    mover.assert_cannot_read("holdfast.q.dead.mover").await;
     mover.assert_cannot_say_it_is_another(exchange::REP, &key::reply("job_failed")).await;
 }
 
@@ -142,5 +146,6 @@ async fn operators_look_and_do_not_touch() {
     ops.assert_cannot_publish(exchange::CMD, &key::dmapi("x")).await;
     ops.assert_cannot_publish(exchange::INTAKE, "job.snapshot").await;
     ops.assert_cannot_read(queue::CTRL_REP).await;
+    ops.assert_cannot_read("holdfast.q.dead.mover").await;
     ops.assert_cannot_read(&queue::mover_host(&bench.host)).await;
 }

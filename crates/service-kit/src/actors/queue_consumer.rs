@@ -140,7 +140,12 @@ async fn carry<H: MessageHandler>(handler: Arc<H>, delivery: Delivery, actor: &s
     let envelope = delivery.envelope().clone();
     let type_name = envelope.type_name.clone();
     let message_id = envelope.message_id;
-    match tokio::spawn(async move { handler.handle(&envelope).await }).await {
+    let drilled = actor.to_owned();
+    let handled = tokio::spawn(async move {
+        drill::maybe_break_handler(&drilled);
+        handler.handle(&envelope).await
+    });
+    match handled.await {
         Ok(Handled::Done) => {
             delivery.ack().await;
             Outcome::Done

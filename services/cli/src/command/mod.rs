@@ -1,5 +1,6 @@
 //! The commands: a noun each.
 
+mod bus;
 mod key;
 mod restore;
 mod saga;
@@ -49,6 +50,9 @@ enum Noun {
     /// The durable runs behind snapshots and restores.
     #[command(subcommand)]
     Saga(saga::Verb),
+    /// The message bus between the services.
+    #[command(subcommand)]
+    Bus(bus::Verb),
     /// Where backups rest.
     #[command(subcommand)]
     Target(target::Verb),
@@ -74,6 +78,7 @@ impl Cli {
             Noun::Snapshot(verb) => verb.run(&session).await,
             Noun::Restore(verb) => verb.run(&session).await,
             Noun::Saga(verb) => verb.run(&session).await,
+            Noun::Bus(verb) => verb.run(&session).await,
             Noun::Target(verb) => verb.run(&session).await,
             Noun::Doctor(doctor) => doctor.run(&session).await,
             Noun::Key(verb) => verb.run(&session),

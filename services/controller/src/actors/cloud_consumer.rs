@@ -11,7 +11,7 @@ use service_kit::{Drain, Service};
 
 use super::cloud_worker::CloudWorker;
 use super::patience::patiently;
-use crate::cloud_jobs::CloudCommand;
+use crate::cloud_jobs::{CloudCommand, Undecodable};
 use crate::engine::Engine;
 
 /// Handles commands to cloud workers.
@@ -43,7 +43,9 @@ pub fn start(
 impl MessageHandler for CloudCommands {
     async fn handle(&self, envelope: &Envelope) -> Handled {
         if let Err(error) = CloudCommand::decode(&envelope.type_name, &envelope.body) {
-            return Handled::Dead(format!("UNDECODABLE: {error}"));
+            let is_unknown = matches!(error, Undecodable::UnknownType(_));
+            let code = if is_unknown { "UNKNOWN_TYPE" } else { "UNDECODABLE" };
+            return Handled::Dead(format!("{code}: {error}"));
         }
         let number = |name| envelope.header(name).and_then(|text| text.parse().ok());
         let job_id = envelope.header(header::JOB).and_then(|text| text.parse().ok());

@@ -28,7 +28,7 @@ where
         };
         let failure: Failure = error.failure();
         if !failure.class.may_pass() {
-            return Err(Handled::Dead(format!("{} [{}]", failure.message, failure.code)));
+            return Err(Handled::Dead(format!("{}: {}", failure.code, failure.message)));
         }
         if drain.has_begun() {
             return Err(Handled::Retry);

@@ -28,6 +28,8 @@ pub enum Error {
     Cloud(Failure),
     #[error("failed to reach the catalog")]
     Catalog(#[source] catalog::Error),
+    #[error("failed to look at the dead letters")]
+    Bus(#[source] bus::Error),
     #[error("failed to move the saga")]
     Engine(#[source] engine::Error),
 }
@@ -76,6 +78,7 @@ impl Error {
             Self::Cloud(failure) => failure.clone(),
             Self::Catalog(error) => error.failure(),
             Self::Engine(error) => error.failure(),
+            Self::Bus(error) => error.failure(),
         }
     }
 }
@@ -83,6 +86,12 @@ impl Error {
 impl From<catalog::Error> for Error {
     fn from(error: catalog::Error) -> Self {
         Self::Catalog(error)
+    }
+}
+
+impl From<bus::Error> for Error {
+    fn from(error: bus::Error) -> Self {
+        Self::Bus(error)
     }
 }
 

@@ -7,6 +7,7 @@ mod intake;
 mod retrying;
 mod text;
 
+pub mod dead_letters;
 pub mod restores;
 pub mod sagas;
 pub mod snapshots;

@@ -38,6 +38,7 @@ impl From<app::Error> for Reply {
             app::Error::Refused { refusal: Refusal::Conflict, .. } => Fault::Conflict,
             app::Error::Cloud(failure) => fault_of_cloud(failure.class),
             app::Error::Catalog(error) => fault_of_catalog(error),
+            app::Error::Bus(_) => Fault::Unavailable,
             app::Error::Engine(_) => Fault::Internal,
         };
         let message = match fault {

@@ -11,6 +11,7 @@ mod path;
 mod request_id;
 mod tokens;
 
+mod dead_letters;
 mod health;
 mod restores;
 mod sagas;

@@ -26,7 +26,7 @@ pub async fn handle(handler: &CtlHandler, envelope: &Envelope) -> Handled {
         "holdfast.cmd.v1.AbortJob" => abort_job::handle(handler, decode(body)).await,
         "holdfast.cmd.v1.ResultAck" => result_ack::handle(handler, decode(body)).await,
         other => Err(format!(
-            "this datamover knows no control message {other:?}; is it older than the controller?"
+            "UNKNOWN_TYPE: this datamover knows no control message {other:?}; is it older than the controller?"
         )),
     };
     handled.unwrap_or_else(Handled::Dead)
@@ -36,12 +36,17 @@ pub async fn handle(handler: &CtlHandler, envelope: &Envelope) -> Handled {
 type Decoded<M> = Result<M, String>;
 
 fn decode<M: Message + Default>(body: &[u8]) -> Decoded<M> {
-    M::decode(body).map_err(|error| format!("the body does not decode: {error}"))
+    M::decode(body).map_err(|error| format!("UNDECODABLE: the body does not decode: {error}"))
 }
 
 fn job(job_id: &str, attempt: u32) -> Result<(JobId, u32), String> {
     if attempt == 0 {
-        return Err(Malformed::OutOfRange { field: "attempt" }.to_string());
+        return Err(malformed(Malformed::OutOfRange { field: "attempt" }));
     }
-    Ok((convert::id("job_id", job_id).map_err(|error| error.to_string())?, attempt))
+    Ok((convert::id("job_id", job_id).map_err(malformed)?, attempt))
+}
+
+#[allow(clippy::needless_pass_by_value)] // for map_err
+fn malformed(error: Malformed) -> String {
+    format!("MALFORMED: {error}")
 }

@@ -53,12 +53,12 @@ pub trait Work: fmt::Debug + Send + Sync {
 /// A command that makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    #[error("this datamover knows no message {0:?}; is it older than the controller?")]
+    #[error("UNKNOWN_TYPE: this datamover knows no message {0:?}; is it older than the controller?")]
     UnknownType(String),
-    #[error("the body is no {type_name}: {source}")]
+    #[error("UNDECODABLE: the body is no {type_name}")]
     Undecodable { type_name: String, source: prost::DecodeError },
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
+    #[error("MALFORMED: {0}")]
+    Malformed(Malformed),
 }
 
 /// Parses a command.
@@ -103,8 +103,8 @@ where
 {
     let message =
         M::decode(body).map_err(|source| Refusal::Undecodable { type_name: type_name.to_owned(), source })?;
-    let header = convert::header(message.header())?;
-    Ok((header, Box::new(parse(&message)?)))
+    let header = convert::header(message.header()).map_err(Refusal::Malformed)?;
+    Ok((header, Box::new(parse(&message).map_err(Refusal::Malformed)?)))
 }
 
 impl Job {

@@ -1,10 +1,12 @@
 //! What the API shows of what the catalog holds. Pure.
 
+mod dead_letter;
 mod restore;
 mod saga;
 mod snapshot;
 mod workload;
 
+pub(super) use dead_letter::{show_dead_letter, show_dead_letter_summary};
 pub(super) use restore::{show_restore, show_restore_summary};
 pub(super) use saga::{show_saga, show_saga_summary};
 pub(super) use snapshot::{show_snapshot, show_snapshot_summary};

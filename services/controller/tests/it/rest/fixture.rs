@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backup_target::{BackupTarget as _, PosixTarget};
+use bus::{BusConfig, Session};
 use catalog::{Catalog, PartStatus, SnapshotDiskRow, SnapshotInstanceRow};
 use controller::engine::{Engine, Timing};
 use controller::rest::{TokensFile, serve};
@@ -225,5 +226,18 @@ async fn make_state(dir: &Path) -> AppState {
         entropy: Entropy,
         targets: [target].into(),
         cloud: Arc::new(DirectoryCloud::open(&dir.join("cloud"), FaultTable::none()).unwrap()),
+        dead_letters: session_to_nobody().dead_letters(),
     }
+}
+
+/// A bus without a broker: port 1 answers nobody.
+fn session_to_nobody() -> Session {
+    let config = BusConfig {
+        brokers: vec!["amqp://127.0.0.1:1".to_owned()],
+        vhost: bus_config::VHOST.to_owned(),
+        user: bus_config::user::CONTROLLER.to_owned(),
+        password: SecretString::from("none"),
+        connection_name: "test".to_owned(),
+    };
+    Session::start(config).unwrap()
 }

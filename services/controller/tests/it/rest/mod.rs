@@ -2,6 +2,7 @@
 
 pub(crate) mod fixture;
 
+mod dead_letters;
 mod doors;
 mod restores;
 mod sagas;
