@@ -22,8 +22,8 @@ pub use definitions::{definitions, definitions_text};
 pub use intake::{Enrolment, Subscription};
 pub use role::{Permissions, Role, TopicPermission};
 pub use topology::{
-    Binding, Exchange, Policy, Queue, Topology, base_topology, host_topology, policies,
-    pool_topology, subscriber_topology,
+    Binding, Exchange, Policy, Queue, Topology, base_topology, host_topology, policies, pool_topology,
+    subscriber_topology,
 };
 pub use vouch::{leads_to, may_lay, may_send};
 

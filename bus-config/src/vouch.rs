@@ -33,8 +33,9 @@ pub fn may_lay(user: &str, queue: &str) -> bool {
             [queue::INTAKE, queue::CTRL_REP, queue::CTRL_HB, queue::CTRL_CLOUD].contains(&queue)
         }
         user::DMAPI => queue == queue::DMAPI,
-        _ => user::host_of_mover(user)
-            .is_some_and(|host| [queue::mover_host(&host), queue::mover_host_ctl(&host)].contains(&queue.to_owned())),
+        _ => user::host_of_mover(user).is_some_and(|host| {
+            [queue::mover_host(&host), queue::mover_host_ctl(&host)].contains(&queue.to_owned())
+        }),
     }
 }
 
@@ -42,7 +43,8 @@ pub fn may_lay(user: &str, queue: &str) -> bool {
 #[must_use]
 pub fn leads_to(exchange: &str, routing_key: &str, queue: &str) -> bool {
     let base = base_topology();
-    let mut bindings = base.bindings.iter().filter(|binding| binding.exchange == exchange && binding.queue == queue);
+    let mut bindings =
+        base.bindings.iter().filter(|binding| binding.exchange == exchange && binding.queue == queue);
     bindings.any(|binding| is_matched(&binding.routing_key, routing_key))
         || (exchange == exchange::CMD && is_movers(queue, routing_key))
 }

@@ -32,7 +32,8 @@ impl World {
             session.wait_ready(LOOK_DEADLINE).await?;
             let mut count = 0;
             for class in Class::ALL {
-                count += session.inspect_queue(&queue::dead(class)).await?.map_or(0, |counts| counts.messages);
+                count +=
+                    session.inspect_queue(&queue::dead(class)).await?.map_or(0, |counts| counts.messages);
             }
             session.close().await;
             Ok(count)
@@ -63,7 +64,10 @@ impl World {
                     Ok(letters) => letters.iter().map(describe).collect(),
                     Err(error) => format!("\n  the controller does not list them: {error:#}"),
                 };
-                panic!("this world ends with {count} dead letters that nobody announced:{letters}\n{}", self.logs());
+                panic!(
+                    "this world ends with {count} dead letters that nobody announced:{letters}\n{}",
+                    self.logs()
+                );
             }
             Err(error) => panic!("whether this world ends with dead letters cannot be told: {error:#}"),
         }

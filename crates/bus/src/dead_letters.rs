@@ -149,6 +149,8 @@ async fn answered<T>(class: Class, call: impl Future<Output = Result<T, lapin::E
     match timeout(RPC_TIMEOUT, call).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(source)) => Err(Error::Look { queue, source }),
-        Err(_) => Err(Error::NotConnected { reason: format!("the broker did not answer in {RPC_TIMEOUT:?}") }),
+        Err(_) => {
+            Err(Error::NotConnected { reason: format!("the broker did not answer in {RPC_TIMEOUT:?}") })
+        }
     }
 }

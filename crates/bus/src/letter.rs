@@ -63,7 +63,9 @@ pub struct Letter {
 /// Why a letter cannot be sent again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotRetriable {
-    #[error("its body has {0} bytes, more than the {BODY_SIZE_MAX} that the bus takes: it would only come back")]
+    #[error(
+        "its body has {0} bytes, more than the {BODY_SIZE_MAX} that the bus takes: it would only come back"
+    )]
     TooLarge(usize),
     #[error("its headers have {0} bytes, more than the {HEADERS_SIZE_MAX} that are sent again")]
     HeadersTooLarge(usize),
@@ -101,9 +103,11 @@ impl Letter {
     pub(crate) fn read(class: Class, incoming: &Incoming) -> Self {
         let properties = &incoming.properties;
         let headers = properties.headers().clone().unwrap_or_default();
-        let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
+        let text =
+            |value: &Option<lapin::types::ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
         let user = text(properties.user_id());
-        let death = brokers_death(&headers, user.as_deref()).unwrap_or_else(|| consumers_death(&headers, user.as_deref()));
+        let death = brokers_death(&headers, user.as_deref())
+            .unwrap_or_else(|| consumers_death(&headers, user.as_deref()));
         let message_id = text(properties.message_id()).filter(|id| id.parse::<MessageId>().is_ok());
         // Consumers take out what was not ours; the broker does not.
         let is_believed = user.as_deref() == Some(user::CONTROLLER) || death.laid_by != LaidBy::Broker;
@@ -153,7 +157,8 @@ impl Letter {
             return Err(NotRetriable::HeadersTooLarge(self.headers_size));
         }
         let sender = self.sender.clone().ok_or(NotRetriable::NoSender)?;
-        let (Some(queue), Some(exchange), Some(routing_key)) = (&self.queue, &self.exchange, &self.routing_key)
+        let (Some(queue), Some(exchange), Some(routing_key)) =
+            (&self.queue, &self.exchange, &self.routing_key)
         else {
             return Err(NotRetriable::NoOrigin);
         };
@@ -161,7 +166,8 @@ impl Letter {
             LaidBy::Broker => true,
             LaidBy::User(user) => may_lay(user, queue),
         };
-        if !is_vouched || !may_send(&sender, exchange, routing_key) || !leads_to(exchange, routing_key, queue) {
+        if !is_vouched || !may_send(&sender, exchange, routing_key) || !leads_to(exchange, routing_key, queue)
+        {
             let laid_by = match &self.laid_by {
                 LaidBy::Broker => "the broker".to_owned(),
                 LaidBy::User(user) => user.clone(),
@@ -172,7 +178,12 @@ impl Letter {
     }
 
     /// The properties with which it goes again: those it came with, less what belongs to its death, and whose it is.
-    pub(crate) fn retry_properties(&self, incoming: &BasicProperties, origin: &Origin, we: &str) -> BasicProperties {
+    pub(crate) fn retry_properties(
+        &self,
+        incoming: &BasicProperties,
+        origin: &Origin,
+        we: &str,
+    ) -> BasicProperties {
         let mut headers = without_deaths(incoming);
         let mut put = |name: &str, value: String| {
             headers.insert(short(name), AMQPValue::LongString(value.into()));

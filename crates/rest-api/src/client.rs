@@ -259,10 +259,7 @@ impl Client {
     }
 
     /// Sends dead letters to where they came from.
-    pub async fn retry_dead_letters(
-        &self,
-        order: &DeadLetterOrder,
-    ) -> Result<Vec<DeadLetterOutcome>, Error> {
+    pub async fn retry_dead_letters(&self, order: &DeadLetterOrder) -> Result<Vec<DeadLetterOutcome>, Error> {
         let body: DeadLetterOutcomes = self.post(&["bus", "dead-letters", "retry"], order).await?;
         Ok(body.outcomes)
     }

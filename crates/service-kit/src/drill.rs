@@ -47,5 +47,8 @@ pub fn maybe_break_handler(actor: &str) {
         tracing::error!(actor, "a drill asked a handler to kill its process");
         std::process::abort();
     }
-    assert!(drill.strip_prefix("handler_panic:") != Some(actor), "a drill asked a handler of {actor} to panic");
+    assert!(
+        drill.strip_prefix("handler_panic:") != Some(actor),
+        "a drill asked a handler of {actor} to panic"
+    );
 }

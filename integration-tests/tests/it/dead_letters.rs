@@ -172,7 +172,10 @@ fn a_senseless_message_is_a_dead_letter_that_says_why_until_an_operator_drops_it
         let again = bench.wait_for_letter(&id)?;
         Ok((again.death_count == 2).then_some(again))
     })?;
-    ensure!(again.code == "UNDECODABLE" && again.sender.as_deref() == Some(bench.billing.user()), "{again:?}");
+    ensure!(
+        again.code == "UNDECODABLE" && again.sender.as_deref() == Some(bench.billing.user()),
+        "{again:?}"
+    );
 
     let (code, text) = bench.holdfast(&["bus", "dead", "drop", &id])?;
     ensure!(code == 2 && text.contains("--reason"), "{text}");
@@ -186,7 +189,8 @@ fn a_senseless_message_is_a_dead_letter_that_says_why_until_an_operator_drops_it
     ensure!(world.list_dead_letters()?.is_empty());
 
     let log = world.controller.log();
-    let record = log.lines().find(|line| line.contains("billing is mended")).context("no record of the drop")?;
+    let record =
+        log.lines().find(|line| line.contains("billing is mended")).context("no record of the drop")?;
     for known in [id.as_str(), "a dead letter is dropped", "alice", "UNDECODABLE", bench.billing.user()] {
         ensure!(record.contains(known), "{known} is missing: {record}");
     }
@@ -200,11 +204,8 @@ fn an_oversized_message_is_refused_at_the_sender_or_is_a_dead_letter_that_cannot
     let bench = Bench::open()?;
     let body = vec![7; BODY_SIZE_MAX + 1];
     let sent = message(&SubmitJob::full_name(), body.clone());
-    let refused = bench.shop.world.block_on(bench.billing.publisher().publish(
-        exchange::INTAKE,
-        "job.snapshot",
-        &sent,
-    ));
+    let refused =
+        bench.shop.world.block_on(bench.billing.publisher().publish(exchange::INTAKE, "job.snapshot", &sent));
     ensure!(matches!(refused, Err(PublishError::TooLarge { .. })), "{refused:?}");
     // Another program's client has no such scruples.
     let properties = BasicProperties::default()
@@ -217,7 +218,8 @@ fn an_oversized_message_is_refused_at_the_sender_or_is_a_dead_letter_that_cannot
     let (code, text) = bench.holdfast(&["bus", "dead", "retry", &letter.id])?;
     ensure!(code == 1 && text.contains("DEAD_LETTER_NOT_RETRIABLE"), "{text}");
     // Beyond its own limit the broker takes nothing.
-    let refused = bench.publish_raw(properties, &vec![7; 2 << 20]).expect_err("the broker took it").to_string();
+    let refused =
+        bench.publish_raw(properties, &vec![7; 2 << 20]).expect_err("the broker took it").to_string();
     ensure!(refused.contains("larger than configured max size"), "{refused}");
 
     // One without an id is addressed by a derived one.
@@ -234,8 +236,8 @@ fn an_oversized_message_is_refused_at_the_sender_or_is_a_dead_letter_that_cannot
 }
 
 #[test]
-fn a_command_that_kills_its_reader_again_and_again_is_a_dead_letter_and_sent_again_does_its_work_once() -> Result<()>
-{
+fn a_command_that_kills_its_reader_again_and_again_is_a_dead_letter_and_sent_again_does_its_work_once()
+-> Result<()> {
     let mut bench = Bench::open()?;
     bench.shop.world.dmapi.kill()?;
     let drilled = bench.shop.world.dmapi.program().with_env("HOLDFAST_DRILL", "handler_abort:placer");
@@ -260,8 +262,16 @@ fn a_command_that_kills_its_reader_again_and_again_is_a_dead_letter_and_sent_aga
     ensure!(shown["sender"] == user::CONTROLLER, "{shown:#}");
 
     bench.shop.start_again("dmapi")?;
-    let (code, text) =
-        bench.holdfast(&["bus", "dead", "retry", "--all", "--queue", queue::DMAPI, "--reason", &letter.code])?;
+    let (code, text) = bench.holdfast(&[
+        "bus",
+        "dead",
+        "retry",
+        "--all",
+        "--queue",
+        queue::DMAPI,
+        "--reason",
+        &letter.code,
+    ])?;
     ensure!(code == 0 && text.contains(&letter.id), "{text}");
     let snapshot = bench.shop.world.wait_for_snapshot(snapshot)?;
     ensure!(snapshot.summary.status == "available", "{:?}\n{}", snapshot.summary, bench.shop.world.logs());
@@ -269,8 +279,8 @@ fn a_command_that_kills_its_reader_again_and_again_is_a_dead_letter_and_sent_aga
 }
 
 #[test]
-fn a_job_whose_handler_panics_each_time_is_a_dead_letter_while_the_service_goes_on_and_is_done_once() -> Result<()>
-{
+fn a_job_whose_handler_panics_each_time_is_a_dead_letter_while_the_service_goes_on_and_is_done_once()
+-> Result<()> {
     let mut bench = Bench::open()?;
     let program = bench.shop.world.controller.program().clone();
     bench.shop.world.replace_controller(&program.with_env("HOLDFAST_DRILL", "handler_panic:intake_consumer"))?;

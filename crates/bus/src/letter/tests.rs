@@ -62,7 +62,11 @@ fn make_incoming(properties: BasicProperties, body: &[u8]) -> Incoming {
 
 #[track_caller]
 fn assert_not_proved(letter: &Letter) {
-    assert!(matches!(letter.check_retry(), Err(NotRetriable::NotProved { .. })), "{:?}", letter.check_retry());
+    assert!(
+        matches!(letter.check_retry(), Err(NotRetriable::NotProved { .. })),
+        "{:?}",
+        letter.check_retry()
+    );
 }
 
 #[test]

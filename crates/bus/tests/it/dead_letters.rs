@@ -3,9 +3,9 @@
 
 use bus::{DeadLetters, Envelope, LaidBy, Letter, Settled, Stayed, Verdict, header};
 use bus_config::{Class, exchange, key, queue, user};
+use futures::StreamExt as _;
 use lapin::options::{BasicConsumeOptions, BasicRejectOptions};
 use lapin::types::FieldTable;
-use futures::StreamExt as _;
 
 use crate::bench::{Bench, connect_raw, message, next, wait_for};
 
@@ -20,8 +20,10 @@ async fn letters(dead: &DeadLetters) -> Vec<Letter> {
 }
 
 async fn settle(dead: &DeadLetters, id: &str, verdict: Verdict) -> Settled {
-    let mut settled =
-        dead.look(Class::Mover, |letter| if letter.id == id { verdict } else { Verdict::Keep }).await.unwrap();
+    let mut settled = dead
+        .look(Class::Mover, |letter| if letter.id == id { verdict } else { Verdict::Keep })
+        .await
+        .unwrap();
     assert_eq!(settled.len(), 1, "{settled:?}");
     settled.remove(0)
 }
@@ -106,8 +108,10 @@ async fn a_message_that_is_never_settled_is_laid_by_the_broker_and_named_so() {
     let channel = raw.create_channel().await.unwrap();
     let queue = queue::mover_host(&bench.host);
     let options = BasicConsumeOptions::default();
-    let mut consumer =
-        channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default()).await.unwrap();
+    let mut consumer = channel
+        .basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default())
+        .await
+        .unwrap();
     let mut delivery_count = 0;
     let dead = bench.controller.dead_letters();
     let letter = loop {

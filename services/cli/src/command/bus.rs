@@ -109,7 +109,8 @@ impl Verb {
         let client = session.connection.client()?;
         match verb {
             DeadVerb::List { filter } => {
-                let letters = client.list_dead_letters(filter.queue.as_deref(), filter.reason.as_deref()).await?;
+                let letters =
+                    client.list_dead_letters(filter.queue.as_deref(), filter.reason.as_deref()).await?;
                 session.output.list(&letters, LIST_COLUMNS)
             }
             DeadVerb::Show { letter } => {

@@ -124,7 +124,8 @@ fn succeeded(worker: Worker, message: rep::JobSucceeded) -> Result<JobResult, Ha
         return Err(Handled::Dead("SENDER_REFUSED: dmapi does no jobs".to_owned()));
     }
     let header = convert::header(message.header.as_ref()).map_err(dead)?;
-    let answer = message.result.ok_or_else(|| Handled::Dead("MALFORMED: field result is missing".to_owned()))?;
+    let answer =
+        message.result.ok_or_else(|| Handled::Dead("MALFORMED: field result is missing".to_owned()))?;
     Ok(result(worker, header, Outcome::Succeeded(answer)))
 }
 

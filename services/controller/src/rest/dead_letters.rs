@@ -61,9 +61,7 @@ fn choose(order: &DeadLetterOrder) -> Result<Chosen, Reply> {
     let refuse = |message: &str| Err(Reply::invalid("DEAD_LETTER_CHOICE_INVALID", message));
     let has_filter = order.queue.is_some() || order.code.is_some();
     match (order.ids.is_empty(), order.all) {
-        (true, true) => {
-            Ok(Chosen::All(Filter { queue: order.queue.clone(), code: order.code.clone() }))
-        }
+        (true, true) => Ok(Chosen::All(Filter { queue: order.queue.clone(), code: order.code.clone() })),
         (false, false) if !has_filter => Ok(Chosen::Ids(order.ids.iter().cloned().collect())),
         (false, false) => refuse("queue and code choose among all letters: leave out the ids, and set all"),
         (true, false) => refuse("say which letters: their ids, or all"),

@@ -121,8 +121,7 @@ fn show_value(value: &prost_reflect::Value) -> Value {
 fn holds_sealed(message: &MessageDescriptor, seen: &mut BTreeSet<String>) -> bool {
     seen.insert(message.full_name().to_owned())
         && message.fields().any(|field| {
-            field.name() == SEALED
-                || field.kind().as_message().is_some_and(|inner| holds_sealed(inner, seen))
+            field.name() == SEALED || field.kind().as_message().is_some_and(|inner| holds_sealed(inner, seen))
         })
 }
 
@@ -154,7 +153,9 @@ mod tests {
         for type_name in [WriteDisk::full_name().as_str(), "holdfast.cmd.v9.NotKnownYet"] {
             let shown = content(type_name, b"\xffhunter2");
             assert_eq!(shown.form, "withheld", "{type_name}");
-            assert!(!shown.value.to_string().contains("hunter2") && shown.value.to_string().contains("8 bytes"));
+            assert!(
+                !shown.value.to_string().contains("hunter2") && shown.value.to_string().contains("8 bytes")
+            );
         }
     }
 

@@ -31,8 +31,18 @@ async fn only_an_operator_sees_and_settles_dead_letters() {
 async fn without_a_broker_the_operator_is_told_so() {
     let service = Service::start().await;
     let admin = service.client_of("acme", ADMIN);
-    check_refused(admin.list_dead_letters(None, None).await, 503, "BUS_UNREACHABLE", "not connected to a broker");
-    check_refused(admin.retry_dead_letters(&all()).await, 503, "BUS_UNREACHABLE", "not connected to a broker");
+    check_refused(
+        admin.list_dead_letters(None, None).await,
+        503,
+        "BUS_UNREACHABLE",
+        "not connected to a broker",
+    );
+    check_refused(
+        admin.retry_dead_letters(&all()).await,
+        503,
+        "BUS_UNREACHABLE",
+        "not connected to a broker",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
