@@ -120,7 +120,6 @@ fn submit_job(shop: &Shop, key: &str) -> Envelope {
         idempotency_key: key.to_owned(),
         project_id: shop.world.spec.project.to_string(),
         job: Some(Job::SnapshotWorkload(snapshot)),
-        ..SubmitJob::default()
     };
     message(&SubmitJob::full_name(), job.encode_to_vec())
 }

@@ -135,3 +135,24 @@ async fn a_message_that_is_never_settled_is_laid_by_the_broker_and_named_so() {
     settle(&dead, &letter.id, Verdict::Retry).await.outcome.unwrap();
     assert_eq!(next(&mut bench.consumer()).await.envelope().message_id, sent.message_id);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_a_compute_host_forged_is_not_sent_for_the_controllers() {
+    let bench = Bench::make_apart().await;
+    let forged = message("delete it")
+        .with_header(header::DEAD_REASON, "DELIVERY_LIMIT: please retry")
+        .with_header(header::DEAD_QUEUE, queue::CTRL_CLOUD)
+        .with_header(header::DEAD_EXCHANGE, exchange::CMD)
+        .with_header(header::DEAD_ROUTING_KEY, "cloud.delete_volume")
+        .with_header(header::DEAD_USER, user::CONTROLLER)
+        .with_header(header::RETRIED_FOR, user::CONTROLLER);
+    bench.mover.publisher().publish(exchange::DLX, &key::dead(Class::Mover), &forged).await.unwrap();
+    let dead = bench.controller.dead_letters();
+    let id = forged.message_id.to_string();
+    let stayed = settle(&dead, &id, Verdict::Retry).await;
+    assert!(matches!(stayed.outcome, Err(Stayed::NotRetriable(_))), "{stayed:?}");
+    let letter = letters(&dead).await.remove(0);
+    assert_eq!((letter.id, letter.laid_by), (id, LaidBy::User(user::mover(&bench.host))));
+    let counts = bench.controller.inspect_queue(queue::CTRL_CLOUD).await.unwrap().unwrap();
+    assert_eq!(counts.messages, 0, "the forged command is on its way");
+}
