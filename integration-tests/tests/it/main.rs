@@ -3,8 +3,8 @@
 mod actor_panics;
 mod commits;
 mod corruption;
-mod facts;
 mod dead_letters;
+mod facts;
 mod failing_effects;
 mod fixture;
 mod full_disks;
@@ -12,7 +12,7 @@ mod intake;
 mod kills;
 mod nothing_held;
 mod refusals;
-mod saga_verbs;
 mod resume;
+mod saga_verbs;
 mod snapshot_and_restore;
 mod stopped_mover;
