@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/holdfast/target
 export CARGO_TERM_COLOR ?= auto
 CARGO ?= cargo
 
-.PHONY: help deps deps-test build fmt lint test unit it demo clean-demo soak update
+.PHONY: help deps deps-test build fmt lint test unit it demo clean-demo soak update cloud-up cloud-test cloud-down
 
 help: ## Shows this text
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ fmt: ## Formats the code
 
 lint: ## Checks format and lints
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --features openstack-tests/cloud -- -D warnings
 
 # The whole workspace each time: with fewer packages Cargo would choose other features and build the dependencies anew.
 unit: build ## Tests of the crates and the services, against real servers of their own
@@ -46,3 +46,12 @@ demo: deps ## Two snapshots and three restores of real disks, on this machine, i
 soak: deps ## Kills services and broker at random for MINUTES=60 while jobs run, then judges; SEED=n repeats a schedule, KEEP=1 keeps all
 	$(CARGO) build --locked --workspace --bins
 	@$(CARGO_TARGET_DIR)/debug/soak
+
+cloud-up: ## Brings up a real OpenStack on this machine (as root, Debian 12; 5 minutes for packages, 3 for the cloud)
+	@integration-tests/openstack/cloud up
+
+cloud-test: ## Tests on a real OpenStack; brings it up first
+	@CARGO="$(CARGO)" integration-tests/openstack/cloud test
+
+cloud-down: ## Stops the OpenStack of cloud-up; what it holds stays
+	@integration-tests/openstack/cloud down

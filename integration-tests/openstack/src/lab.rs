@@ -1,0 +1,78 @@
+//! Which cloud, and where its parts lie: told by the file that `up` wrote.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use model::RbdImage;
+use serde::Deserialize;
+
+use crate::tool;
+
+/// Names the file.
+const VARIABLE: &str = "HOLDFAST_CLOUD";
+
+/// A cloud of one host: this one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lab {
+    /// The program of that name, with its own Python.
+    pub openstack: PathBuf,
+    /// Nova's `instances_path`.
+    pub instances_dir: PathBuf,
+    /// An image with a guest agent.
+    pub image: String,
+    /// A flavor with a disk, and one without.
+    pub flavor: String,
+    pub flavor_diskless: String,
+    pub network: String,
+    /// Environment of the administrator, as in an `openrc`.
+    pub admin: BTreeMap<String, String>,
+    pub ceph: Ceph,
+}
+
+/// The cluster of Cinder's volumes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ceph {
+    pub conf: PathBuf,
+    /// Without `client.`.
+    pub user: String,
+    pub pool: String,
+}
+
+impl Lab {
+    /// Reads which cloud there is.
+    ///
+    /// Errors: none is configured.
+    pub fn from_env() -> Result<Self> {
+        let path = std::env::var_os(VARIABLE).with_context(|| {
+            format!("no cloud is configured: run `make cloud-test`, or set {VARIABLE} to the cloud.toml of one that is up")
+        })?;
+        let path = PathBuf::from(path);
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("{VARIABLE} names {}, which cannot be read", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} does not describe a cloud", path.display()))
+    }
+
+    /// Runs `openstack` as the administrator; each line of `input` is a command when there are no arguments.
+    pub fn admin(&self, arguments: &[&str], input: &str) -> Result<String> {
+        tool::run(self.command(&self.admin).args(arguments), input)
+    }
+
+    pub(crate) fn command(&self, environment: &BTreeMap<String, String>) -> Command {
+        let mut command = Command::new(&self.openstack);
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
+        command.envs(environment).current_dir("/");
+        command
+    }
+
+    /// The image of a Cinder volume, or of its snapshot.
+    #[must_use]
+    pub fn volume_image(&self, volume: &str, snapshot: Option<&str>) -> RbdImage {
+        let Ceph { conf, user, pool } = self.ceph.clone();
+        let snapshot = snapshot.map(|id| format!("snapshot-{id}"));
+        RbdImage { conf, user, pool, image: format!("volume-{volume}"), snapshot }
+    }
+}

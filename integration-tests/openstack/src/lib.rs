@@ -1,0 +1,13 @@
+//! Hands for the tests on a real OpenStack: the cloud by its ordinary clients (`openstack`, `virsh`, `rbd`), and the
+//! product's own data path from disk to target and back.
+//!
+//! Called by `tests/it` alone. It is no driver: whatever the product does with a cloud is done by its own crates.
+
+pub mod carrier;
+pub mod guest;
+pub mod hypervisor;
+pub mod lab;
+pub mod phase;
+pub mod project;
+pub mod rbd;
+mod tool;

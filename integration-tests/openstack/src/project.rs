@@ -1,0 +1,176 @@
+//! A project of a test's own, as an ordinary member of it. It leaves nothing behind.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use integration_tests::wait;
+use runtime::Entropy;
+use serde_json::Value;
+
+use crate::lab::Lab;
+use crate::tool;
+
+const STATE_MAX: Duration = Duration::from_secs(300);
+/// What a member makes in a project, in the order in which it goes.
+const NOUNS: [&[&str]; 5] = [&["server"], &["volume", "snapshot"], &["volume"], &["image"], &["port"]];
+
+/// A project and its only user.
+#[derive(Debug)]
+pub struct Project {
+    lab: Lab,
+    name: String,
+    environment: BTreeMap<String, String>,
+    is_open: bool,
+}
+
+impl Project {
+    /// Makes both.
+    pub fn create(lab: &Lab) -> Result<Self> {
+        let name = format!("holdfast-test-{}", Entropy.uuid().simple());
+        let password = Entropy.uuid().to_string();
+        let mut environment = lab.admin.clone();
+        environment.insert("OS_USERNAME".to_owned(), name.clone());
+        environment.insert("OS_PASSWORD".to_owned(), password.clone());
+        environment.insert("OS_PROJECT_NAME".to_owned(), name.clone());
+        let project = Self { lab: lab.clone(), name, environment, is_open: true };
+        let name = &project.name;
+        lab.admin(
+            &[],
+            &format!(
+                "project create {name} --domain default\n\
+                 user create {name} --domain default --password {password}\n\
+                 role add --project {name} --user {name} member\n"
+            ),
+        )?;
+        // The client reads on after a command that failed: whether all went well is seen by what the user may do.
+        ensure!(project.list(&["server"])?.is_empty(), "a new project is empty");
+        Ok(project)
+    }
+
+    /// Runs `openstack` as the user; gives what it printed as JSON.
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let printed = self.run(&[arguments, &["-f", "json"]].concat())?;
+        serde_json::from_str(&printed).with_context(|| format!("not JSON: {printed}"))
+    }
+
+    /// Runs `openstack` as the user.
+    pub fn run(&self, arguments: &[&str]) -> Result<String> {
+        tool::run(self.lab.command(&self.environment).args(arguments), "")
+    }
+
+    /// Creates something and gives its id.
+    pub fn create_one(&self, arguments: &[&str]) -> Result<String> {
+        id_of(&self.json(arguments)?)
+    }
+
+    /// Starts a server from the image, on a local disk, and waits until it is active.
+    pub fn create_local_server(&self, name: &str) -> Result<String> {
+        let (image, flavor) = (self.lab.image.clone(), self.lab.flavor.clone());
+        self.create_server(name, &["--image", &image, "--flavor", &flavor, "--nic", "none"])
+    }
+
+    /// Starts a server without a local disk and with a port, and waits until it is active.
+    pub fn create_volume_server(&self, name: &str, boot_from: &[&str]) -> Result<String> {
+        let Lab { flavor_diskless, network, .. } = &self.lab;
+        self.create_server(name, &[boot_from, &["--flavor", flavor_diskless, "--network", network]].concat())
+    }
+
+    fn create_server(&self, name: &str, arguments: &[&str]) -> Result<String> {
+        let id = self.create_one(&[&["server", "create", name, "--wait"], arguments].concat())?;
+        self.wait_for_status(&["server"], &id, "ACTIVE")?;
+        Ok(id)
+    }
+
+    /// The only volume of a server.
+    pub fn volume_of(&self, server: &str) -> Result<String> {
+        let volumes = self.json(&["server", "volume", "list", server])?;
+        let id = volumes[0]["Volume ID"].as_str().context("the server has no volume")?;
+        Ok(id.to_owned())
+    }
+
+    /// Waits until a thing is in a state.
+    pub fn wait_for_status(&self, noun: &[&str], id: &str, wanted: &str) -> Result<()> {
+        let what = format!("{} {id} is {wanted}", noun.join(" "));
+        let show = [noun, &["show", id]].concat();
+        wait::until(STATE_MAX, &what, || {
+            let status = self.json(&show)?["status"].as_str().unwrap_or_default().to_owned();
+            let failed = status.to_lowercase().contains("error") && status != wanted;
+            ensure!(!failed, "{} {id} is {status} and not {wanted}", noun.join(" "));
+            Ok((status == wanted).then_some(()))
+        })
+    }
+
+    /// Stops a server, and waits until it is.
+    pub fn stop(&self, server: &str) -> Result<()> {
+        self.run(&["server", "stop", server])?;
+        self.wait_for_status(&["server"], server, "SHUTOFF")
+    }
+
+    /// Starts a server, and waits until it runs.
+    pub fn start(&self, server: &str) -> Result<()> {
+        self.run(&["server", "start", server])?;
+        self.wait_for_status(&["server"], server, "ACTIVE")
+    }
+
+    /// Deletes all that is in it, then the project, and sees that it is gone.
+    pub fn close(mut self) -> Result<()> {
+        self.is_open = false;
+        self.delete_all()
+    }
+
+    fn delete_all(&self) -> Result<()> {
+        for noun in NOUNS {
+            let what = format!("project {} has no {} any more", self.name, noun.join(" "));
+            wait::until(STATE_MAX, &what, || {
+                let ids = self.list(noun)?;
+                for id in &ids {
+                    // A refusal is seen by the next listing: what is busy now may be deleted later.
+                    let _ = self.run(&[noun, &["delete", id]].concat());
+                }
+                Ok(ids.is_empty().then_some(()))
+            })?;
+        }
+        let mut commands = String::new();
+        // Neutron gives each project a security group, which only the administrator may delete.
+        let groups = ["security", "group", "list", "--project", &self.name, "-f", "value", "-c", "ID"];
+        for id in self.lab.admin(&groups, "")?.lines() {
+            writeln!(commands, "security group delete {id}")?;
+        }
+        for noun in ["user", "project"] {
+            writeln!(commands, "{noun} delete {}", self.name)?;
+        }
+        self.lab.admin(&[], &commands)?;
+        let left = self.lab.admin(&["project", "list", "-f", "value", "-c", "Name"], "")?;
+        ensure!(!left.lines().any(|line| line == self.name), "project {} is still there", self.name);
+        Ok(())
+    }
+
+    /// The ids of all things of a kind that are the project's own.
+    fn list(&self, noun: &[&str]) -> Result<Vec<String>> {
+        let own: &[&str] = match noun {
+            ["image"] => &["--private"],
+            _ => &[],
+        };
+        let rows = self.json(&[noun, &["list"], own].concat())?;
+        rows.as_array().into_iter().flatten().map(id_of).collect()
+    }
+}
+
+impl Drop for Project {
+    /// After a failure; what is still in the way of it is said, and the listing at the end shows it.
+    fn drop(&mut self) {
+        if self.is_open
+            && let Err(error) = self.delete_all()
+        {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr(), "project {} was not removed: {error:#}", self.name);
+        }
+    }
+}
+
+fn id_of(row: &Value) -> Result<String> {
+    let id = row["id"].as_str().or_else(|| row["ID"].as_str()).context("there is no id")?;
+    Ok(id.to_owned())
+}

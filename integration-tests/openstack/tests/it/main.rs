@@ -1,0 +1,8 @@
+//! The data path on a real OpenStack: real guests, real volumes, bytes compared.
+
+#![allow(clippy::unwrap_used)] // all of it is tests
+
+mod freezing;
+mod local_disks;
+mod running_disks;
+mod volumes;
