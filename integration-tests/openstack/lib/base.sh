@@ -143,7 +143,7 @@ start_ceph() {
     start ceph-mon ceph-mon -c "$dir/ceph.conf" -f -i a
     await 60 ceph-mon in_ceph mon stat
     [ -s "$dir/mgr-x/keyring" ] ||
-        in_ceph auth get-or-create mgr.x mon 'allow profile mgr' osd 'allow *' >"$dir/mgr-x/keyring"
+        in_ceph auth get-or-create mgr.x mon 'allow profile mgr' osd 'allow *' -o "$dir/mgr-x/keyring"
     start ceph-mgr ceph-mgr -c "$dir/ceph.conf" -f -i x
     once ceph-osd make_osd
     start ceph-osd ceph-osd -c "$dir/ceph.conf" -f -i 0

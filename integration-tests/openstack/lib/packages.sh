@@ -10,13 +10,19 @@ ceph-common python3-rbd iptables ebtables ipset conntrack iputils-arping bridge-
 cpio fdisk e2fsprogs curl jq openssl sudo iproute2"
 
 version_of() { dpkg-query -W -f '${Version}' "$1" 2>/dev/null; }
-is_installed() { [ "$(dpkg-query -W -f '${Status}' "$1" 2>/dev/null)" = "install ok installed" ]; }
+# missing_packages: those of the list that are not installed; one question for all, for it is asked at each start.
+missing_packages() {
+    local there
+    # shellcheck disable=SC2086 # a list of words
+    there=$(dpkg-query -W -f '${Package} ${Status}\n' $PACKAGES 2>/dev/null | sed -n 's/ install ok installed$//p')
+    tr ' ' '\n' <<<"$PACKAGES" | grep -vxF -e "$there" | tr '\n' ' ' || true
+}
 
 install_packages() {
-    local package missing= wanted begun=$SECONDS made_policy= status=0
-    for package in $PACKAGES; do is_installed "$package" || missing+=" $package"; done
+    local package missing wanted begun=$SECONDS made_policy= status=0
+    missing=$(missing_packages)
     [ -n "$missing" ] || return 0
-    log "installing$missing"
+    log "installing $missing"
     export DEBIAN_FRONTEND=noninteractive
     # The packages shall neither start services nor set up databases: there are private ones.
     [ -e /usr/sbin/policy-rc.d ] || {
