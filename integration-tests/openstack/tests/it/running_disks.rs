@@ -59,7 +59,11 @@ async fn a_running_local_disk_is_cut_whole_and_then_by_its_dirty_bitmap() -> Res
     let later = cut.checkpoint.clone();
     drop(cut);
     base.drop_bitmap(&instance, &later)?;
-    assert_eq!(bitmaps(&instance)?, [later.name.clone()], "between two runs there is one bitmap");
+    assert_eq!(
+        bitmaps(&instance)?,
+        std::slice::from_ref(&later.name),
+        "between two runs there is one bitmap"
+    );
     drop(phase);
 
     let phase = Phase::begin("running disk: stopped by its user in mid-transfer, started, cut again");
