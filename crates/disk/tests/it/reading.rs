@@ -10,7 +10,7 @@ use crate::bench::{Bench, make_bytes, qemu_img, qemu_io, text};
 const MIB: usize = 1 << 20;
 
 async fn open(bench: &Bench, name: &str, format: DiskFormat, size: usize) -> DiskReader {
-    bench.opener.read(&DiskLocation::file(&bench.path(name), format), ByteCount(size as u64)).await.unwrap()
+    bench.opener.read(&DiskLocation::file(bench.path(name), format), ByteCount(size as u64)).await.unwrap()
 }
 
 /// Reads the whole disk in calls of `step` bytes.

@@ -13,7 +13,7 @@ use crate::bench::{Bench, make_bytes, qemu_img, text};
 const MIB: usize = 1 << 20;
 
 async fn open(bench: &Bench, name: &str, format: DiskFormat, size: usize) -> DiskWriter {
-    bench.opener.write(&DiskLocation::file(&bench.path(name), format), ByteCount(size as u64)).await.unwrap()
+    bench.opener.write(&DiskLocation::file(bench.path(name), format), ByteCount(size as u64)).await.unwrap()
 }
 
 /// An empty disk of either format.
