@@ -276,7 +276,8 @@ async fn a_slot_without_a_counterpart_in_the_parent_is_not_kept() {
     };
     let end = session.slot_count();
     session.keep(0..end).await.unwrap();
-    assert_eq!(session.done_slots(), [0..partial], "the disk grew: its end is another");
+    let done = session.done_slots();
+    assert!(done.len() == 1 && done[0] == (0..partial), "the disk grew, its end is another: {done:?}");
     let Opened::New(mut full) = world.open(new_snapshot(), None, disk.len()).await.unwrap() else { panic!() };
     full.keep(0..end).await.unwrap();
     assert!(full.done_slots().is_empty(), "without a parent there is nothing to keep");
