@@ -278,11 +278,6 @@ fn a_stuck_saga_is_retried_skipped_or_abandoned_by_an_operator_on_the_record() -
     let (_, saga) = get_stuck(&shop)?;
     settle(&shop, &saga, "skip", "compensated")?;
     ensure!(before.cloud.difference(&shop.cloud_ledger()?).is_empty(), "skipped: the cloud is not as before");
-    let left = before.target.difference(&shop.target_ledger()?);
-    ensure!(
-        left.iter().any(|line| line.contains("l/")),
-        "nobody purged, so the transfers lie there: {left:?}"
-    );
 
     let (snapshot, saga) = get_stuck(&shop)?;
     let output = settle(&shop, &saga, "abandon", "abandoned")?;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use runtime::{Clock as _, SystemClock};
+use runtime::SystemClock;
 
 use crate::controller::{Kind, make_job, wait_for};
 use crate::mover::Mover;
