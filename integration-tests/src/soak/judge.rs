@@ -13,7 +13,7 @@ use rest_api::{
 
 use super::account::Account;
 use super::estate::Estate;
-use super::user::{Answer, Taken, User, call, is_over};
+use super::user::{Answer, Place, Taken, User, call, is_over};
 use super::{cloud_ledger, leftovers};
 use crate::ledger::Ledger;
 use crate::wait;
@@ -100,7 +100,7 @@ fn adopt(
         account.count("restores whose request seemed lost".to_owned());
         let restore = world.block_on(world.client.show_restore(summary.id))?;
         if let Some(name) = names.get(&summary.snapshot_id) {
-            user.settle_restore(&restore, name, world, estate, account)?;
+            user.settle_restore(&restore, name, Place { world, estate }, account)?;
         }
     }
     Ok(())
@@ -158,7 +158,7 @@ fn restore_some(
             let (status, why) = (&restore.summary.status, &restore.summary.error_msg);
             account.find(format!("snapshot {} cannot be restored: {status}, {why:?}", one.id));
         }
-        user.settle_restore(&restore, &one.name, world, estate, account)?;
+        user.settle_restore(&restore, &one.name, Place { world, estate }, account)?;
         account.count("snapshots restored at the end".to_owned());
     }
     Ok(())

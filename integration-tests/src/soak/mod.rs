@@ -22,7 +22,7 @@ use crate::world::{Spec, World};
 use account::Account;
 use estate::Estate;
 use nemesis::Nemesis;
-use user::User;
+use user::{Place, User};
 
 const TICK: Duration = Duration::from_millis(100);
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
@@ -49,6 +49,12 @@ pub fn run() -> Result<()> {
     if outcome? { Ok(()) } else { bail!("the soak with SEED={seed} found what must not be") }
 }
 
+/// Who acts.
+struct Cast {
+    user: User,
+    nemesis: Nemesis,
+}
+
 /// Whether nothing was found.
 fn soak(root: &Path, length: Duration, seed: u64) -> Result<bool> {
     let spec =
@@ -58,11 +64,12 @@ fn soak(root: &Path, length: Duration, seed: u64) -> Result<bool> {
     estate.protect(&world)?;
     let before = judge::list_cloud(&world)?;
     let mut account = Account::default();
-    let mut user = User::new(seed.wrapping_add(1));
+    let mut cast =
+        Cast { user: User::new(seed.wrapping_add(1)), nemesis: Nemesis::new(seed.wrapping_add(2)) };
     let started = Instant::now();
-    storm(&mut world, &estate, &mut user, &mut account, length, seed)?;
+    storm(&mut world, &estate, &mut cast, &mut account, length)?;
     account.add("minutes of storm".to_owned(), length.as_secs() / 60);
-    judge::judge(&mut world, &estate, &mut user, &before, &mut account)?;
+    judge::judge(&mut world, &estate, &mut cast.user, &before, &mut account)?;
     account.add("seconds in all".to_owned(), started.elapsed().as_secs());
     say(&account.text());
     say(&format!("soak-report {}", account.json()));
@@ -73,19 +80,17 @@ fn soak(root: &Path, length: Duration, seed: u64) -> Result<bool> {
 fn storm(
     world: &mut World,
     estate: &Estate,
-    user: &mut User,
+    Cast { user, nemesis }: &mut Cast,
     account: &mut Account,
     length: Duration,
-    seed: u64,
 ) -> Result<()> {
-    let mut nemesis = Nemesis::new(seed.wrapping_add(2));
     let start = Instant::now();
     let (mut sample_at, mut tell_at) = (start, start + TELL_INTERVAL);
     loop {
         let now = Instant::now();
         let calm = now > start + length;
         nemesis.tick(world, account, calm)?;
-        user.tick(world, estate, account, calm)?;
+        user.tick(Place { world, estate }, account, calm)?;
         if now >= sample_at && nemesis.broker_is_up() {
             account.sample_queues(world);
             sample_at = now + SAMPLE_INTERVAL;

@@ -49,6 +49,13 @@ enum What {
     Restore { of: Taken, one_click: bool, id: Option<RestoreId> },
 }
 
+/// Where he works.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) world: &'a World,
+    pub(super) estate: &'a Estate,
+}
+
 /// What became of a request.
 pub(super) enum Answer<T> {
     Got(T),
@@ -83,23 +90,17 @@ impl User {
     }
 
     /// Looks after his jobs, and starts one when it is time and `calm` is not asked for.
-    pub(super) fn tick(
-        &mut self,
-        world: &World,
-        estate: &Estate,
-        account: &mut Account,
-        calm: bool,
-    ) -> Result<()> {
+    pub(super) fn tick(&mut self, place: Place<'_>, account: &mut Account, calm: bool) -> Result<()> {
         for mut job in std::mem::take(&mut self.jobs) {
-            if !self.look(&mut job, world, estate, account)? {
+            if !self.look(&mut job, place, account)? {
                 self.jobs.push(job);
             } else if matches!(job.what, What::Restore { one_click: true, .. }) {
-                estate.set_aside(&world.places.cloud(), job.site, false)?;
+                place.estate.set_aside(&place.world.places.cloud(), job.site, false)?;
             }
         }
         if !calm && self.jobs.len() < JOBS_MAX && Instant::now() >= self.next {
             self.next = Instant::now() + Duration::from_millis(self.rng.random_range(200..3_000));
-            self.start(world, estate, account)?;
+            self.start(place, account)?;
         }
         Ok(())
     }
@@ -109,7 +110,8 @@ impl User {
         self.jobs.iter().map(|job| job.name.as_str()).collect()
     }
 
-    fn start(&mut self, world: &World, estate: &Estate, account: &mut Account) -> Result<()> {
+    fn start(&mut self, place: Place<'_>, account: &mut Account) -> Result<()> {
+        let estate = place.estate;
         let site = self.rng.random_range(0..estate.sites.len());
         let roll = self.rng.random_range(0..100);
         let cancel = self.rng.random_ratio(3, 20).then(|| self.rng.random_range(0..6_000));
@@ -138,10 +140,8 @@ impl User {
         };
         account.count(format!("asked {}", kind(&job.what)));
         let refused = match job.what.clone() {
-            What::Snapshot { full, .. } => self.ask_for_snapshot(&mut job, full, world, estate)?,
-            What::Restore { of, one_click, .. } => {
-                self.ask_for_restore(&mut job, &of, one_click, world, estate)?
-            }
+            What::Snapshot { full, .. } => self.ask_for_snapshot(&mut job, full, place)?,
+            What::Restore { of, one_click, .. } => self.ask_for_restore(&mut job, &of, one_click, place)?,
         };
         match refused {
             Some(code) => account.count(format!("refused {} {code}", kind(&job.what))),
@@ -150,13 +150,8 @@ impl User {
         Ok(())
     }
 
-    fn ask_for_snapshot(
-        &mut self,
-        job: &mut Job,
-        full: bool,
-        world: &World,
-        estate: &Estate,
-    ) -> Result<Option<String>> {
+    fn ask_for_snapshot(&mut self, job: &mut Job, full: bool, place: Place<'_>) -> Result<Option<String>> {
+        let Place { world, estate } = place;
         let point = estate.change(job.site, &mut self.rng)?;
         self.points.insert(job.name.clone(), point);
         let workload = estate.sites[job.site].workload.context("it is protected")?;
@@ -176,9 +171,9 @@ impl User {
         job: &mut Job,
         of: &Taken,
         one_click: bool,
-        world: &World,
-        estate: &Estate,
+        place: Place<'_>,
     ) -> Result<Option<String>> {
+        let Place { world, estate } = place;
         let machines = &estate.sites[job.site].machines;
         let count = self.rng.random_range(1..=machines.len());
         let chosen = machines.iter().take(count).map(|machine| RestoreInstanceOptions {
@@ -214,7 +209,8 @@ impl User {
     }
 
     /// Looks at one job; whether it is over.
-    fn look(&mut self, job: &mut Job, world: &World, estate: &Estate, account: &mut Account) -> Result<bool> {
+    fn look(&mut self, job: &mut Job, place: Place<'_>, account: &mut Account) -> Result<bool> {
+        let Place { world, estate } = place;
         let now = Instant::now();
         if now < job.look_at {
             return Ok(false);
@@ -266,7 +262,7 @@ impl User {
                     &restore.summary.status,
                     restore.summary.error_code.as_deref(),
                 ));
-                self.settle_restore(&restore, &of.name, world, estate, account)?;
+                self.settle_restore(&restore, &of.name, place, account)?;
                 Ok(true)
             }
         }
@@ -291,10 +287,10 @@ impl User {
         &mut self,
         restore: &Restore,
         snapshot_name: &str,
-        world: &World,
-        estate: &Estate,
+        place: Place<'_>,
         account: &mut Account,
     ) -> Result<()> {
+        let Place { world, estate } = place;
         self.seen_restores.push(restore.summary.id);
         if restore.summary.status != "available" {
             return Ok(());
