@@ -17,8 +17,10 @@ use crate::Exit;
 
 /// How often actors are pinged.
 const PING_INTERVAL: Duration = Duration::from_millis(500);
-/// An actor that does not answer for so long blocks its arbiter: as good as dead.
-const PONG_TIMEOUT_MAX: Duration = Duration::from_secs(15);
+/// An actor that does not answer for so many of these blocks its arbiter: as good as dead. They are counted, not measured as
+/// one: a process that was stopped for a while, with its host or by a signal, has passed one of them and no more.
+const PONG_SLICE: Duration = Duration::from_secs(1);
+const PONG_SLICE_COUNT_MAX: u32 = 15;
 
 /// "Are you there?" Every watched actor answers it with `()`.
 #[derive(Debug, Clone, Copy, Message)]
@@ -170,10 +172,10 @@ fn ping_forever(shared: &std::sync::Weak<Shared>) {
             }
             let watched = watchdog.shared.watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let pings = watched.into_iter().map(|(actor, ping)| async move {
-                let reason = match tokio::time::timeout(PONG_TIMEOUT_MAX, ping()).await {
-                    Ok(Ok(())) => return None,
-                    Ok(Err(MailboxError::Closed)) => "it is gone: it panicked or stopped",
-                    Ok(Err(MailboxError::Timeout)) | Err(_) => "it does not answer",
+                let reason = match wait_in_slices(ping(), PONG_SLICE, PONG_SLICE_COUNT_MAX).await {
+                    Some(Ok(())) => return None,
+                    Some(Err(MailboxError::Closed)) => "it is gone: it panicked or stopped",
+                    Some(Err(MailboxError::Timeout)) | None => "it does not answer",
                 };
                 Some((actor, reason))
             });
@@ -184,4 +186,44 @@ fn ping_forever(shared: &std::sync::Weak<Shared>) {
             }
         }
     });
+}
+
+/// Waits for `work`; `None`: so many slices passed.
+async fn wait_in_slices<T>(work: impl Future<Output = T>, slice: Duration, count: u32) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    for _ in 0..count {
+        if let Ok(done) = tokio::time::timeout(slice, &mut work).await {
+            return Some(done);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLICE: Duration = Duration::from_millis(20);
+    const COUNT: u32 = 10;
+
+    fn run(work: impl Future<Output = ()>) -> Option<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(wait_in_slices(work, SLICE, COUNT))
+    }
+
+    #[test]
+    fn who_does_not_answer_is_given_up() {
+        assert_eq!(run(std::future::pending()), None);
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_gives_its_actors_time_to_answer() {
+        let answered_after_a_stop = async {
+            tokio::task::yield_now().await;
+            // As SIGSTOP does: no time is left of all the slices together, if they were measured as one.
+            std::thread::sleep(SLICE * COUNT * 2);
+            tokio::time::sleep(SLICE * 2).await;
+        };
+        assert_eq!(run(answered_after_a_stop), Some(()));
+    }
 }

@@ -16,8 +16,6 @@ use crate::world::World;
 
 /// A service drains for 20 s at most.
 const STOP_DEADLINE: Duration = Duration::from_secs(40);
-/// The watchdog takes a process that was stopped for longer than this for a dead one, and ends it; so it may.
-const WATCHDOG_PATIENCE: Duration = Duration::from_secs(14);
 /// After an end that nobody asked for, as systemd does.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -45,13 +43,11 @@ enum Act {
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    Up { frozen_for: Duration },
+    Up,
     Down { until: Instant },
     Stopping { since: Instant, pause: Duration },
-    Frozen { since: Instant, until: Instant },
+    Frozen { until: Instant },
 }
-
-const UP: State = State::Up { frozen_for: Duration::ZERO };
 
 /// The one.
 pub(super) struct Nemesis {
@@ -68,7 +64,7 @@ impl Nemesis {
         let now = Instant::now();
         Self {
             rng: StdRng::seed_from_u64(seed),
-            states: VICTIMS.map(|victim| (victim, UP)).into(),
+            states: VICTIMS.map(|victim| (victim, State::Up)).into(),
             broker_down_until: None,
             next: now + Duration::from_secs(3),
             storm_until: now + Duration::from_secs(30),
@@ -100,7 +96,7 @@ impl Nemesis {
 
     /// Whether everything runs.
     pub(super) fn is_at_rest(&self) -> bool {
-        let up = |state: &State| matches!(state, State::Up { .. });
+        let up = |state: &State| matches!(state, State::Up);
         self.broker_down_until.is_none() && !self.finds_controller && self.states.values().all(up)
     }
 
@@ -151,8 +147,7 @@ impl Nemesis {
             }
             Act::Freeze(victim, length) if self.is_up(victim) => {
                 process(world, victim).signal(Signal::STOP)?;
-                let since = Instant::now();
-                self.states.insert(victim, State::Frozen { since, until: since + length });
+                self.states.insert(victim, State::Frozen { until: Instant::now() + length });
                 account.count(format!("frozen {}", name(victim)));
             }
             Act::Stop(..) | Act::Freeze(..) => {}
@@ -189,7 +184,7 @@ impl Nemesis {
     }
 
     fn is_up(&self, victim: Victim) -> bool {
-        matches!(self.states[&victim], State::Up { .. })
+        matches!(self.states[&victim], State::Up)
     }
 
     fn look_after(
@@ -200,16 +195,14 @@ impl Nemesis {
         now: Instant,
     ) -> Result<()> {
         let next = match self.states[&victim] {
-            State::Up { frozen_for } => {
+            State::Up => {
                 let Some(status) = process(world, victim).ended()? else { return Ok(()) };
-                if frozen_for < WATCHDOG_PATIENCE {
-                    account.find(format!("{} ended by itself: {status}", name(victim)));
-                }
+                account.find(format!("{} ended by itself: {status}", name(victim)));
                 State::Down { until: now + RESTART_PAUSE }
             }
             State::Down { until } if now >= until => {
                 self.start(victim, world)?;
-                UP
+                State::Up
             }
             State::Stopping { since, pause } => match process(world, victim).ended()? {
                 Some(status) if status.success() => State::Down { until: now + pause },
@@ -224,9 +217,9 @@ impl Nemesis {
                 }
                 None => return Ok(()),
             },
-            State::Frozen { since, until } if now >= until => {
+            State::Frozen { until } if now >= until => {
                 process(world, victim).signal(Signal::CONT)?;
-                State::Up { frozen_for: now - since }
+                State::Up
             }
             State::Down { .. } | State::Frozen { .. } => return Ok(()),
         };
@@ -245,9 +238,9 @@ impl Nemesis {
     /// The broker takes seconds to start, and nobody would go on meanwhile.
     fn resume_all_frozen(&mut self, world: &mut World) -> Result<()> {
         for victim in VICTIMS {
-            if let State::Frozen { since, .. } = self.states[&victim] {
+            if let State::Frozen { .. } = self.states[&victim] {
                 process(world, victim).signal(Signal::CONT)?;
-                self.states.insert(victim, State::Up { frozen_for: since.elapsed() });
+                self.states.insert(victim, State::Up);
             }
         }
         Ok(())
