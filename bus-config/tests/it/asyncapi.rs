@@ -20,7 +20,7 @@ fn tool() -> &'static Path {
         let texts = FILES.map(|file| std::fs::read(Path::new(TOOL).join(file)).unwrap());
         texts.hash(&mut hasher);
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("asyncapi-{:016x}", hasher.finish()));
-        if !dir.exists() {
+        if !dir.try_exists().unwrap() {
             install(&texts, &dir);
         }
         dir
