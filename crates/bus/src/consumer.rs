@@ -1,11 +1,13 @@
 //! Consuming: by hand acked, checked for its sender, over reconnects.
 
+use std::convert::Infallible;
+use std::mem::replace;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use lapin::Channel;
-use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use runtime::{Entropy, RetryPolicy};
 use tokio::sync::{mpsc, watch};
@@ -169,53 +171,73 @@ impl Worker {
         self.problem.send_replace(Some(reason));
     }
 
+    /// Takes one message at a time, until one comes that nobody had before: one of those that come again may have killed
+    /// the process that had it, and at each death the broker counts a delivery of all that was in hand. Alone, it reaches
+    /// the queue's limit alone.
     async fn consume_over(&self, link: &Link) -> Ended {
-        let (channel, mut incoming) = match timeout(RPC_TIMEOUT, self.open(link)).await {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(error)) => return Ended::Broken { reason: self.explain(&error) },
-            Err(_) => {
-                return Ended::Broken { reason: format!("the broker did not answer in {RPC_TIMEOUT:?}") };
-            }
-        };
+        match self.consume_until_ended(link).await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        }
+    }
+
+    async fn consume_until_ended(&self, link: &Link) -> Result<Infallible, Ended> {
+        let (mut channel, mut incoming) = self.open(link, 1).await?;
+        let mut is_careful = self.consume.prefetch > 1;
         self.problem.send_replace(None);
         loop {
             let next = tokio::select! {
                 biased; // all branches may be dropped at any point: what lapin holds is requeued with its channel
-                () = self.shared.closing() => return Ended::ForGood,
-                () = self.deliveries.closed() => return Ended::ForGood,
+                () = self.shared.closing() => return Err(Ended::ForGood),
+                () = self.deliveries.closed() => return Err(Ended::ForGood),
                 next = incoming.next() => next,
             };
-            match next {
-                Some(Ok(incoming)) => {
-                    let held = Held {
-                        shared: Arc::clone(&self.shared),
-                        incoming,
-                        queue: self.consume.queue.clone(),
-                        number: link.number,
-                        _channel: channel.clone(),
-                    };
-                    self.admit(held).await;
-                }
-                Some(Err(error)) => return Ended::Broken { reason: self.explain(&error) },
-                None => {
-                    let reason = format!("the broker cancelled the consumer of queue {}", self.consume.queue);
-                    return Ended::Broken { reason };
-                }
+            let next = next.ok_or_else(|| {
+                let reason = format!("the broker cancelled the consumer of queue {}", self.consume.queue);
+                Ended::Broken { reason }
+            })?;
+            let delivery = next.map_err(|error| self.broken(&error))?;
+            let is_new = !delivery.redelivered;
+            let held = Held {
+                shared: Arc::clone(&self.shared),
+                incoming: delivery,
+                queue: self.consume.queue.clone(),
+                number: link.number,
+                _channel: channel.clone(),
+            };
+            if is_careful && is_new {
+                is_careful = false;
+                // Before the message is handed over: until it is settled the broker sends no other this way, so none is
+                // overtaken; and there is no moment in which the queue has no consumer.
+                let wide = self.open(link, self.consume.prefetch).await?;
+                let (narrow, of_one) = (replace(&mut channel, wide.0), replace(&mut incoming, wide.1));
+                self.answered(narrow.basic_cancel(of_one.tag(), BasicCancelOptions::default())).await?;
             }
+            self.admit(held).await;
         }
     }
 
-    async fn open(&self, link: &Link) -> Result<(Channel, lapin::Consumer), lapin::Error> {
-        let channel = link.consuming.create_channel().await?;
-        channel.basic_qos(self.consume.prefetch.max(1), BasicQosOptions::default()).await?;
-        let consumer = channel.basic_consume(
-            short(&self.consume.queue),
-            short(""),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        );
-        let consumer = consumer.await?;
-        Ok((channel, consumer))
+    async fn open(&self, link: &Link, prefetch: u16) -> Result<(Channel, lapin::Consumer), Ended> {
+        let open = async {
+            let channel = link.consuming.create_channel().await?;
+            channel.basic_qos(prefetch.max(1), BasicQosOptions::default()).await?;
+            let queue = short(&self.consume.queue);
+            let options = BasicConsumeOptions::default();
+            let consumer = channel.basic_consume(queue, short(""), options, FieldTable::default()).await?;
+            Ok((channel, consumer))
+        };
+        self.answered(open).await
+    }
+
+    async fn answered<T>(&self, call: impl Future<Output = Result<T, lapin::Error>>) -> Result<T, Ended> {
+        match timeout(RPC_TIMEOUT, call).await {
+            Ok(answer) => answer.map_err(|error| self.broken(&error)),
+            Err(_) => Err(Ended::Broken { reason: format!("the broker did not answer in {RPC_TIMEOUT:?}") }),
+        }
+    }
+
+    fn broken(&self, error: &lapin::Error) -> Ended {
+        Ended::Broken { reason: self.explain(error) }
     }
 
     /// Hands over what an accepted user sent well formed; the rest goes to the dead letters.

@@ -148,7 +148,7 @@ async fn a_queue_tells_what_it_holds_and_who_reads_it() {
     bench.send(&message("waiting")).await;
     assert_eq!(inspect().await.unwrap().messages, 1);
     let consumer = bench.consumer();
-    wait_for("the consumer to be seen", || async { (inspect().await?.consumers == 1).then_some(()) }).await;
+    wait_for("the consumer to be seen", || async { (inspect().await?.consumers > 0).then_some(()) }).await;
     drop(consumer);
     wait_for("the consumer to be gone", || async {
         let counts = inspect().await?;

@@ -1,13 +1,15 @@
 //! Letters are looked at, sent again and dropped, and none is lost on the way. A broker of its own: others' looks would hide
 //! letters from ours.
 
+use std::collections::BTreeSet;
+
 use bus::{DeadLetters, Envelope, LaidBy, Letter, Settled, Stayed, Verdict, header};
 use bus_config::{Class, exchange, key, queue, user};
 use futures::StreamExt as _;
 use lapin::options::{BasicConsumeOptions, BasicRejectOptions};
 use lapin::types::FieldTable;
 
-use crate::bench::{Bench, connect_raw, message, next, wait_for};
+use crate::bench::{Bench, connect_raw, jobs_of, message, next, start_session, wait_for};
 
 async fn letters(dead: &DeadLetters) -> Vec<Letter> {
     let mut seen = Vec::new();
@@ -134,6 +136,43 @@ async fn a_message_that_is_never_settled_is_laid_by_the_broker_and_named_so() {
     channel.close(200, "done".into()).await.unwrap();
     settle(&dead, &letter.id, Verdict::Retry).await.outcome.unwrap();
     assert_eq!(next(&mut bench.consumer()).await.envelope().message_id, sent.message_id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_kills_its_reader_each_time_dies_alone() {
+    let bench = Bench::make_apart().await;
+    let sent = ["first", "killer", "second", "third"].map(message);
+    for envelope in &sent {
+        bench.send(envelope).await;
+    }
+    let killer = sent[1].message_id;
+    let mut done = Vec::new();
+    // A life reads until it meets the killer; then it is gone, with whatever else it had in hand.
+    for _ in 0..6 {
+        let life = start_session(&bench.broker, &user::mover(&bench.host), &bench.mover_password).await;
+        let mut consumer = life.consume(jobs_of(&bench.host));
+        loop {
+            let delivery = next(&mut consumer).await;
+            if delivery.envelope().message_id == killer {
+                life.close().await;
+                break;
+            }
+            done.push(delivery.envelope().message_id);
+            delivery.ack().await;
+        }
+    }
+    let mut consumer = bench.consumer();
+    while done.len() < 3 {
+        let delivery = next(&mut consumer).await;
+        done.push(delivery.envelope().message_id);
+        delivery.ack().await;
+    }
+    let dead = bench.controller.dead_letters();
+    let letter = wait_for("the letter", || async { letters(&dead).await.pop() }).await;
+    assert_eq!((letter.id.as_str(), letter.code()), (&*killer.to_string(), "DELIVERY_LIMIT"));
+    assert_eq!(letters(&dead).await.len(), 1);
+    let expected: BTreeSet<_> = [0, 2, 3].map(|index| sent[index].message_id).into();
+    assert_eq!(done.iter().copied().collect::<BTreeSet<_>>(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
