@@ -28,10 +28,18 @@ pub struct OutboxRow {
     pub attempts: u32,
 }
 
+/// What waits to be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboxDepth {
+    pub count: u64,
+    /// When the oldest of them was written.
+    pub oldest_at: Option<Timestamp>,
+}
+
 statements! {
     INSERT_OUTBOX = "INSERT INTO outbox (id, saga_id, message_id, exchange, routing_key, type_name, headers, body, created_at, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     OLDEST_OUTBOX = "SELECT id, saga_id, message_id, exchange, routing_key, type_name, headers, body, created_at, attempts FROM outbox ORDER BY created_at, id LIMIT ?";
-    COUNT_OUTBOX = "SELECT COUNT(*) AS count FROM outbox";
+    OUTBOX_DEPTH = "SELECT COUNT(*) AS count, MIN(created_at) AS oldest_at FROM outbox";
     DELETE_OUTBOX = "DELETE FROM outbox WHERE id = ?";
     BUMP_OUTBOX = "UPDATE outbox SET attempts = attempts + 1 WHERE id = ?";
 }
@@ -59,10 +67,12 @@ impl Tx {
         self.fetch_all(&OLDEST_OUTBOX, values![limit]).await?.iter().map(OutboxRow::read).collect()
     }
 
-    /// How many messages wait.
-    pub async fn count_outbox(&mut self) -> Result<u64> {
-        let row = self.fetch_optional(&COUNT_OUTBOX, values![]).await?;
-        row.map_or(Ok(0), |row| row.number("count"))
+    /// How much waits to be published, and since when.
+    pub async fn outbox_depth(&mut self) -> Result<OutboxDepth> {
+        let row = self.fetch_optional(&OUTBOX_DEPTH, values![]).await?;
+        row.map_or(Ok(OutboxDepth { count: 0, oldest_at: None }), |row| {
+            Ok(OutboxDepth { count: row.number("count")?, oldest_at: row.time_opt("oldest_at")? })
+        })
     }
 
     /// Forgets confirmed messages; one that is gone already changes nothing.

@@ -10,12 +10,15 @@ use crate::value::values;
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Each is a list of statements with `$id`, `$key`, `$word`, `$text`, `$blob`, `$int` for the types and `$table` for the options of a table.
-const MIGRATIONS: &[&[&str]] = &[&[
-    include_str!("schema/0001_workload.sql"),
-    include_str!("schema/0001_snapshot.sql"),
-    include_str!("schema/0001_restore.sql"),
-    include_str!("schema/0001_saga.sql"),
-]];
+const MIGRATIONS: &[&[&str]] = &[
+    &[
+        include_str!("schema/0001_workload.sql"),
+        include_str!("schema/0001_snapshot.sql"),
+        include_str!("schema/0001_restore.sql"),
+        include_str!("schema/0001_saga.sql"),
+    ],
+    &[include_str!("schema/0002_service.sql")],
+];
 
 const VERSION_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version (version $int NOT NULL PRIMARY KEY, applied_at $int NOT NULL)$table";
 

@@ -20,6 +20,7 @@ pub(crate) use statements;
 /// All statements of the crate, without DDL.
 pub(crate) fn all() -> impl Iterator<Item = Statement> {
     [
+        crate::figures::STATEMENTS,
         crate::intake::STATEMENTS,
         crate::job::STATEMENTS,
         crate::ledger::STATEMENTS,
@@ -30,6 +31,7 @@ pub(crate) fn all() -> impl Iterator<Item = Statement> {
         crate::restore_parts::STATEMENTS,
         crate::saga::STATEMENTS,
         crate::schema::STATEMENTS,
+        crate::service::STATEMENTS,
         crate::snapshot::STATEMENTS,
         crate::snapshot_parts::STATEMENTS,
         crate::timer::STATEMENTS,

@@ -78,6 +78,13 @@ words! {
         Done = "done",
     }
 
+    /// Who gives signs of life.
+    ServiceKind("service") {
+        Controller = "controller",
+        Dmapi = "dmapi",
+        Datamover = "datamover",
+    }
+
     /// What a timer is for.
     TimerKind("timer") {
         Retry = "retry",

@@ -7,5 +7,6 @@ mod failure;
 mod fixture;
 mod lease;
 mod schema;
+mod service;
 mod state;
 mod walk;

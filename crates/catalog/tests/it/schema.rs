@@ -74,11 +74,11 @@ async fn sessions_of_mariadb_are_as_strict_as_our_rules_need() {
     // after its first statement (read committed), which repeatable read would hide.
     let mut reader = fixture.catalog.begin().await.unwrap();
     let row = make_outbox(saga_id());
-    assert_eq!(reader.count_outbox().await.unwrap(), 0);
+    assert_eq!(reader.outbox_depth().await.unwrap().count, 0);
     let mut writer = fixture.catalog.begin().await.unwrap();
     writer.insert_outbox(&row).await.unwrap();
     writer.commit().await.unwrap();
-    assert_eq!(reader.count_outbox().await.unwrap(), 1);
+    assert_eq!(reader.outbox_depth().await.unwrap().count, 1);
     let engine = "SELECT DISTINCT ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA LIKE 'holdfast%'";
     assert_eq!(server.run(engine).await.unwrap().trim(), "InnoDB");
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use catalog::{
     Catalog, DiskProgress, IntakeKeyRow, JobDirection, JobFilter, JobGrant, JobProgress, JobState,
-    PartStatus, RestoreFilter, SagaEventRow, SagaFilter, SnapshotFilter, TimerKind, TimerRow, WorkloadFilter,
-    WorkloadInstanceRow, WorkloadRow, statement_names,
+    OutboxDepth, PartStatus, RestoreFilter, SagaCount, SagaEventRow, SagaFilter, ServiceKind, ServiceSign,
+    SnapshotFilter, TimerKind, TimerRow, WorkloadFilter, WorkloadInstanceRow, WorkloadRow, statement_names,
 };
 use model::{
     ByteCount, Consistency, InstanceId, RestoreEvent, RestoreState, SnapshotEvent, SnapshotKind,
@@ -25,6 +25,8 @@ async fn every_statement_runs_on_both_back_ends() {
         walk_saga(catalog, &workload).await;
         walk_jobs(catalog, &workload).await;
         walk_bus(catalog).await;
+        walk_figures(catalog, &workload).await;
+        walk_services(catalog).await;
         let executed = catalog.executed_statements();
         let missing: Vec<_> = statement_names().difference(&executed).copied().collect();
         assert!(missing.is_empty(), "no test ran these on {:?}: {missing:?}", catalog.backend());
@@ -265,7 +267,7 @@ async fn walk_bus(catalog: &Catalog) {
         tx.insert_outbox(row).await.unwrap();
     }
     tx.bump_outbox_attempts(rows[1].id).await.unwrap();
-    assert_eq!(tx.count_outbox().await.unwrap(), 2);
+    assert_eq!(tx.outbox_depth().await.unwrap(), OutboxDepth { count: 2, oldest_at: Some(NOW) });
     assert_eq!(tx.oldest_outbox(1).await.unwrap(), [rows[0].clone()]);
     tx.delete_outbox(&[rows[0].id]).await.unwrap();
     assert_eq!(tx.oldest_outbox(10).await.unwrap()[0].attempts, 1);
@@ -311,5 +313,65 @@ async fn walk_bus(catalog: &Catalog) {
     let ledger = tx.ledger().await.unwrap();
     assert_eq!((ledger.len(), ledger["outbox"], ledger["timer"]), (16, 1, 0));
     assert_eq!(tx.ledger_of_held().await.unwrap()["locked_workload"], 0);
+    tx.commit().await.unwrap();
+}
+
+/// Two sagas stuck and one going, and two jobs that a host runs.
+async fn walk_figures(catalog: &Catalog, workload: &WorkloadRow) {
+    let mut tx = catalog.begin().await.unwrap();
+    let ended = tx.count_ended_sagas(NOW).await.unwrap();
+    assert!(ended.iter().any(|row| row.phase == "succeeded" && row.count == 1), "{ended:?}");
+    assert_eq!(tx.count_ended_sagas(NOW.after(Duration::from_secs(1))).await.unwrap(), []);
+    let going = make_saga(workload);
+    let mut stuck = [make_saga(workload), make_saga(workload)];
+    for row in &mut stuck {
+        row.phase = "stuck".to_owned();
+        row.error_code = Some("TARGET_FULL".to_owned());
+    }
+    for row in stuck.iter().chain([&going]) {
+        tx.insert_saga(row).await.unwrap();
+    }
+    let counts = tx.count_unfinished_sagas().await.unwrap();
+    let count = |phase: &str, count| SagaCount { kind: going.kind.clone(), phase: phase.to_owned(), count };
+    assert_eq!(counts, [count("forward", 1), count("stuck", 2)]);
+    assert_eq!(tx.list_stuck_sagas(1).await.unwrap().len(), 1);
+    let listed = tx.list_stuck_sagas(10).await.unwrap();
+    assert_eq!((listed.len(), listed[0].error_code.as_deref()), (2, Some("TARGET_FULL")));
+
+    for step in 0..3_u16 {
+        let mut job = make_job(going.id, step);
+        job.worker = (step < 2).then(|| "host-9".parse().unwrap());
+        job.state = JobState::Running;
+        job.progress.bytes_done = ByteCount::gib(step.into());
+        tx.upsert_job(&job).await.unwrap();
+    }
+    let loads = tx.sum_running_jobs().await.unwrap();
+    let load = loads.iter().find(|load| load.worker.as_str() == "host-9").unwrap();
+    assert_eq!((load.job_count, load.progress.bytes_done), (2, ByteCount::gib(1)));
+    tx.rollback().await;
+}
+
+async fn walk_services(catalog: &Catalog) {
+    let mut sign = ServiceSign {
+        kind: ServiceKind::Datamover,
+        host: "host-a".parse().unwrap(),
+        boot_id: "first".to_owned(),
+        version: Some("1.2.3".to_owned()),
+        pools: vec!["fast".parse().unwrap(), "slow".parse().unwrap()],
+    };
+    let mut tx = catalog.begin().await.unwrap();
+    assert!(!tx.see_service(sign.kind, &sign.host).await.unwrap(), "nobody said who it is");
+    tx.upsert_service(&sign).await.unwrap();
+    assert!(tx.see_service(sign.kind, &sign.host).await.unwrap());
+    sign.boot_id = "second".to_owned();
+    sign.pools.pop();
+    tx.upsert_service(&sign).await.unwrap();
+    let listed = tx.list_services().await.unwrap();
+    let [row] = &listed[..] else { panic!("{listed:?}") };
+    let shown = (row.boot_id.as_str(), row.version.as_deref(), row.pools.len(), row.started_at, row.seen_at);
+    assert_eq!(shown, ("second", Some("1.2.3"), 1, NOW, NOW));
+    assert_eq!(tx.forget_services(NOW).await.unwrap(), 0);
+    assert_eq!(tx.forget_services(NOW.after(Duration::from_secs(1))).await.unwrap(), 1);
+    assert_eq!(tx.list_services().await.unwrap(), []);
     tx.commit().await.unwrap();
 }
