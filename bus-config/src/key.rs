@@ -46,6 +46,9 @@ pub fn heartbeat(host: &HostName) -> String {
     format!("hb.{}", host.routing_word())
 }
 
+/// A heartbeat of dmapi: it lives on no host of ours, and tells in the message where it runs.
+pub const DMAPI_HEARTBEAT: &str = "hb.dmapi";
+
 /// A public fact: `evt.<project>.<kind>.<fact>`.
 #[must_use]
 pub fn fact(project: &ProjectId, kind: &str, fact: &str) -> String {

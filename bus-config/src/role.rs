@@ -13,7 +13,8 @@ pub enum Role {
     Mover(HostName, Vec<PoolName>),
     /// Another service, by its name.
     Intake(String),
-    Ops,
+    /// Sees names and counts of queues by the management API: the controllers' status, people, monitoring.
+    Monitor,
 }
 
 /// Regular expressions over names of exchanges and queues, as RabbitMQ takes them.
@@ -44,7 +45,7 @@ impl Role {
             Self::Dmapi => user::DMAPI.to_owned(),
             Self::Mover(host, _) => user::mover(host),
             Self::Intake(service) => user::intake(service),
-            Self::Ops => user::OPS.to_owned(),
+            Self::Monitor => user::MONITOR.to_owned(),
         }
     }
 
@@ -52,7 +53,7 @@ impl Role {
     #[must_use]
     pub const fn tags(&self) -> &'static [&'static str] {
         match self {
-            Self::Ops => &["monitoring"],
+            Self::Monitor => &["monitoring"],
             _ => &[],
         }
     }
@@ -69,7 +70,8 @@ impl Role {
                 read: r"^holdfast\.".to_owned(),
             },
             Self::Dmapi => {
-                own(one_of(&[exchange::CMD, exchange::REP, exchange::DLX]), one_of(&[queue::DMAPI]))
+                let exchanges = [exchange::CMD, exchange::REP, exchange::HB, exchange::DLX];
+                own(one_of(&exchanges), one_of(&[queue::DMAPI]))
             }
             Self::Mover(host, pools) => {
                 let mut queues = vec![queue::mover_host(host), queue::mover_host_ctl(host)];
@@ -78,7 +80,8 @@ impl Role {
             }
             Self::Intake(service) => own(one_of(&[exchange::INTAKE]), one_of(&[queue::subscriber(service)])),
             // Reading a queue takes from it. Dead letters too are read through the controller, which keeps the record.
-            Self::Ops => own(NOTHING.to_owned(), NOTHING.to_owned()),
+            // The tag alone lets it see names and counts; over AMQP it may do nothing.
+            Self::Monitor => own(NOTHING.to_owned(), NOTHING.to_owned()),
         }
     }
 
@@ -88,10 +91,11 @@ impl Role {
         let write_only =
             |exchange, write: String| TopicPermission { exchange, write, read: NOTHING.to_owned() };
         match self {
-            Self::Controller | Self::Ops => Vec::new(),
+            Self::Controller | Self::Monitor => Vec::new(),
             Self::Dmapi => vec![
                 write_only(exchange::CMD, r"^mover\..*".to_owned()),
                 write_only(exchange::REP, r"^rep\.job_failed$".to_owned()),
+                write_only(exchange::HB, format!("^{}$", escape(key::DMAPI_HEARTBEAT))),
                 dead_letters_of(Class::Dmapi),
             ],
             Self::Mover(host, _) => vec![
@@ -148,7 +152,8 @@ mod tests {
     #[test]
     fn only_the_controller_may_declare() {
         let host: HostName = "h".parse().unwrap();
-        for role in [Role::Dmapi, Role::Mover(host, vec![]), Role::Intake("billing".to_owned()), Role::Ops] {
+        let intake = Role::Intake("billing".to_owned());
+        for role in [Role::Dmapi, Role::Mover(host, vec![]), intake, Role::Monitor] {
             assert_eq!(role.permissions().configure, NOTHING, "{role:?}");
         }
         assert_eq!(Role::Controller.permissions().configure, r"^holdfast\.");

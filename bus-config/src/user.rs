@@ -6,8 +6,8 @@ use model::{HostName, ServiceName};
 pub const CONTROLLER: &str = "holdfast-controller";
 /// dmapi.
 pub const DMAPI: &str = "holdfast-dmapi";
-/// People and monitoring.
-pub const OPS: &str = "holdfast-ops";
+/// Whoever looks at the counts of queues: the controllers' status, people, monitoring.
+pub const MONITOR: &str = "holdfast-monitor";
 /// Datamovers, one user per host.
 pub const MOVER_PREFIX: &str = "holdfast-mover-";
 /// Other services, one user per service.

@@ -8,7 +8,7 @@ use anyhow::Result;
 use model::HostName;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::world::{Places, Spec, address_file};
+use crate::world::{Places, Spec, address_file, health_file};
 
 /// How long things take. Tests want to see a lease lapse without waiting minutes.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +64,7 @@ pub struct Writer<'a> {
     pub places: &'a Places,
     pub spec: &'a Spec,
     pub broker_url: String,
+    pub management_url: String,
 }
 
 impl Writer<'_> {
@@ -82,15 +83,15 @@ impl Writer<'_> {
         Ok(SecretString::from(token))
     }
 
-    /// Writes the controller's config.
-    pub fn write_controller(&self, password: &SecretString) -> Result<()> {
+    /// Writes the controller's config: its own password, and that of the user who watches the queues.
+    pub fn write_controller(&self, password: &SecretString, monitor: &SecretString) -> Result<()> {
         let database = self.spec.database_dir.clone().unwrap_or_else(|| self.places.state());
         let timing = self.spec.timing;
         let text = format!(
             "drill_file = {faults:?}\n\n{bus}\n[database]\nurl = \"sqlite:{database}\"\n\n[rest]\nlisten = \"127.0.0.1:0\"\n\
              address_file = {address:?}\n\n[auth]\ntokens_file = {tokens:?}\n\n{cloud}\n[[target]]\nname = \"main\"\npath = {target:?}\n\n\
              [timing]\nlease_ttl_ms = {ttl}\nretry_base_ms = {base}\nretry_cap_ms = {cap}\n\
-             step_deadline_max_ms = {step_max}\nsaga_deadline_max_ms = {saga_max}\ntick_ms = {tick}\n\n{grants}",
+             step_deadline_max_ms = {step_max}\nsaga_deadline_max_ms = {saga_max}\ntick_ms = {tick}\n\n{broker}\n{health}\n{grants}",
             faults = self.places.faults(),
             bus = self.bus("controller", "holdfast-controller", password)?,
             database = database.join("catalog.sqlite").display(),
@@ -104,6 +105,8 @@ impl Writer<'_> {
             step_max = timing.step_deadline_max_ms,
             saga_max = timing.saga_deadline_max_ms,
             tick = timing.tick_ms,
+            broker = self.broker(monitor)?,
+            health = self.health("controller"),
             grants = self.intake_grants(),
         );
         self.write("controller.toml", &text)
@@ -111,7 +114,8 @@ impl Writer<'_> {
 
     /// Writes dmapi's config.
     pub fn write_dmapi(&self, password: &SecretString) -> Result<()> {
-        let text = format!("{}\n{}", self.bus("dmapi", "holdfast-dmapi", password)?, self.cloud());
+        let bus = self.bus("dmapi", "holdfast-dmapi", password)?;
+        let text = format!("{bus}\n{}\n{}", self.cloud(), self.health("dmapi"));
         self.write("dmapi.toml", &text)
     }
 
@@ -124,7 +128,7 @@ impl Writer<'_> {
         let qemu_nbd = self.spec.qemu_nbd.as_ref().map(|path| format!("qemu_nbd = {path:?}\n"));
         let text = format!(
             "host = \"{host}\"\nstate_dir = {state_dir:?}\nkey_file = {key:?}\npools = [\"{pool}\"]\ndrill_file = {faults:?}\n{rate}{qemu_nbd}\n\
-             {bus}\n{cloud}\n[[target]]\npath = {target:?}\n\n[timing]\nheartbeat_interval_ms = {beat}\nlease_margin_ms = {margin}\n\
+             {bus}\n{cloud}\n{health}\n[[target]]\npath = {target:?}\n\n[timing]\nheartbeat_interval_ms = {beat}\nlease_margin_ms = {margin}\n\
              resend_ms = {resend}\n",
             key = self.key_file(),
             pool = self.spec.pool,
@@ -133,12 +137,27 @@ impl Writer<'_> {
             qemu_nbd = qemu_nbd.unwrap_or_default(),
             bus = self.bus(&format!("datamover-{host}"), &format!("holdfast-mover-{host}"), password)?,
             cloud = self.cloud(),
+            health = self.health(&format!("datamover-{host}")),
             target = self.places.target(),
             beat = timing.heartbeat_interval_ms,
             margin = timing.lease_margin_ms,
             resend = timing.resend_ms,
         );
         self.write(&format!("datamover-{host}.toml"), &text)
+    }
+
+    fn broker(&self, monitor: &SecretString) -> Result<String> {
+        self.write_secret("monitor.password", monitor.expose_secret())?;
+        let password_file = self.places.etc().join("monitor.password");
+        Ok(format!(
+            "[broker]\nmanagement_url = \"{}\"\npassword_file = {password_file:?}\n",
+            self.management_url
+        ))
+    }
+
+    fn health(&self, service: &str) -> String {
+        let file = health_file(self.places, service);
+        format!("[health]\nlisten = \"127.0.0.1:0\"\naddress_file = {file:?}\n")
     }
 
     fn intake_grants(&self) -> String {

@@ -119,7 +119,12 @@ impl World {
         }
         let broker = runtime.block_on(Broker::start_in(&places.root.join("broker")))?;
         let target_id = backup_target::PosixTarget::init(&places.target(), &runtime::Entropy)?;
-        let writer = config::Writer { places: &places, spec: &spec, broker_url: broker.amqp_url() };
+        let writer = config::Writer {
+            places: &places,
+            spec: &spec,
+            broker_url: broker.amqp_url(),
+            management_url: broker.management_url(),
+        };
         let token = writer.write_shared()?;
         runtime.block_on(enroll(&broker, &writer))?;
 
@@ -214,6 +219,12 @@ impl World {
         Ok(true)
     }
 
+    /// Where a service (`controller`, `dmapi`, `datamover-<host>`) serves health and metrics: `127.0.0.1:<port>`.
+    pub fn management_address(&self, service: &str) -> Result<String> {
+        let path = health_file(&self.places, service);
+        std::fs::read_to_string(&path).with_context(|| format!("{service} does not say where it listens"))
+    }
+
     /// The command line, told where the controller is.
     #[must_use]
     pub fn cli(&self, args: &[&str]) -> std::process::Command {
@@ -240,7 +251,8 @@ impl Drop for World {
 
 async fn enroll(broker: &Broker, writer: &config::Writer<'_>) -> Result<()> {
     let controller = broker.create_user(&Role::Controller).await?;
-    writer.write_controller(&controller)?;
+    let monitor = broker.create_user(&Role::Monitor).await?;
+    writer.write_controller(&controller, &monitor)?;
     let dmapi = broker.create_user(&Role::Dmapi).await?;
     writer.write_dmapi(&dmapi)?;
     for host in &writer.spec.hosts {
@@ -263,6 +275,11 @@ fn program(places: &Places, spec: &Spec, name: &str, config: &str) -> Result<Pro
 /// Where the controller says on which address it answers.
 pub(crate) fn address_file(places: &Places) -> PathBuf {
     places.state().join("rest.address")
+}
+
+/// Where a service says on which address it tells its health.
+pub(crate) fn health_file(places: &Places, service: &str) -> PathBuf {
+    places.state().join(format!("{service}.health"))
 }
 
 fn wait_for_address(places: &Places, controller: &Process, project: &ProjectId) -> Result<Endpoint> {

@@ -23,6 +23,8 @@ pub struct QueueInfo {
     pub messages_ready: u64,
     pub messages_unacknowledged: u64,
     pub consumers: u64,
+    /// Whether the broker has counted: while it has not, for a queue that is seconds old, all counts are 0.
+    pub is_counted: bool,
     /// Ever published to the queue, since the node started.
     pub published_total: u64,
     /// Ever delivered, again or not, since the node started.
@@ -255,8 +257,7 @@ impl Admin {
 #[derive(Deserialize)]
 struct QueueRow {
     name: String,
-    #[serde(default)]
-    messages_ready: u64,
+    messages_ready: Option<u64>,
     #[serde(default)]
     messages_unacknowledged: u64,
     #[serde(default)]
@@ -278,7 +279,8 @@ impl From<QueueRow> for QueueInfo {
     fn from(row: QueueRow) -> Self {
         Self {
             name: row.name,
-            messages_ready: row.messages_ready,
+            is_counted: row.messages_ready.is_some(),
+            messages_ready: row.messages_ready.unwrap_or_default(),
             messages_unacknowledged: row.messages_unacknowledged,
             consumers: row.consumers,
             published_total: row.message_stats.publish,

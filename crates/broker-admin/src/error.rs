@@ -13,7 +13,7 @@ pub enum Error {
         #[source]
         source: reqwest::Error,
     },
-    #[error("the management API at {url} refused user {user}: check the password and the tag administrator")]
+    #[error("the management API at {url} refused user {user}: check its password and tag")]
     Refused { url: String, user: String },
     #[error("the management API answered {method} {url} with {status}: {reason}")]
     Answered { method: String, url: String, status: u16, reason: String },

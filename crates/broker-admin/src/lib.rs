@@ -1,7 +1,7 @@
 //! Client of RabbitMQ's management API: users, rights, queues.
 //!
-//! Applies what `bus-config` says to a broker; decides nothing. Called by `holdfast-controller host`, by the sandbox and
-//! by tests.
+//! Applies what `bus-config` says to a broker; decides nothing. Called by `holdfast-controller host`, by the
+//! controller's status, by the sandbox and by tests.
 
 mod admin;
 mod error;

@@ -16,8 +16,8 @@ use crate::{
     DeadLetterSummary, Error, ErrorBody, ErrorDetail, Health, NewDecision, NewRestore, NewRestoreBody,
     NewSnapshot, NewSnapshotBody, NewWorkload, NewWorkloadBody, REQUEST_ID_HEADER, Restore, RestoreBody,
     RestoreList, RestoreSummary, Saga, SagaBody, SagaGraph, SagaGraphBody, SagaList, SagaSummary, Snapshot,
-    SnapshotBody, SnapshotList, SnapshotSummary, TOKEN_HEADER, Target, TargetList, Workload, WorkloadBody,
-    WorkloadList, WorkloadSummary,
+    SnapshotBody, SnapshotList, SnapshotSummary, Status, StatusBody, TOKEN_HEADER, Target, TargetList,
+    Workload, WorkloadBody, WorkloadList, WorkloadSummary,
 };
 
 /// Every call is a few rows of a database; what takes longer than this hangs.
@@ -211,6 +211,11 @@ impl Client {
         let mut query: Vec<_> = phase.iter().map(|phase| ("phase", (*phase).to_owned())).collect();
         query.extend(all_projects.then(|| ("all_projects", "1".to_owned())));
         Ok(self.get::<SagaList>(&["sagas"], &query).await?.sagas)
+    }
+
+    /// Shows the state of the whole.
+    pub async fn show_status(&self) -> Result<Status, Error> {
+        Ok(self.get::<StatusBody>(&["status"], &[]).await?.status)
     }
 
     /// Shows a saga with its history.

@@ -8,6 +8,7 @@ mod loose;
 mod restore;
 mod saga;
 mod snapshot;
+mod status;
 mod target;
 mod time;
 mod workload;
@@ -30,6 +31,10 @@ pub use saga::{
 pub use snapshot::{
     NewSnapshot, NewSnapshotBody, Snapshot, SnapshotBody, SnapshotDisk, SnapshotInstance, SnapshotList,
     SnapshotSummary,
+};
+pub use status::{
+    DeadLetterFigures, HostStatus, LifeState, OutboxFigures, PartState, QueueFigures, Reach, SagaCount,
+    SagaFigures, ServiceStatus, Status, StatusBody, StuckSaga,
 };
 pub use target::{Health, Target, TargetList};
 pub use time::ApiTime;

@@ -136,7 +136,9 @@ impl Broker {
                 self.admin.declare(&subscriber_topology(service, &[])).await?;
                 self.admin.put_role(role, &password).await?;
             }
-            Role::Controller | Role::Dmapi | Role::Ops => self.admin.put_role(role, &password).await?,
+            Role::Controller | Role::Dmapi | Role::Monitor => {
+                self.admin.put_role(role, &password).await?
+            }
         }
         Ok(password)
     }

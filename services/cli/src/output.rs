@@ -84,6 +84,11 @@ impl Output {
         self.format == Format::Table && self.columns.is_empty()
     }
 
+    /// Whether a program reads all of it.
+    pub(crate) fn is_whole_json(&self) -> bool {
+        self.format == Format::Json && self.columns.is_empty()
+    }
+
     fn lines(&self, rows: &[Map<String, Value>], defaults: &[&str]) -> String {
         let columns = self.columns_or(defaults);
         rows.iter()
@@ -175,7 +180,7 @@ fn show(column: &str, value: &Value) -> String {
 }
 
 /// Takes out what a terminal would obey.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 

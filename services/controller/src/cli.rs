@@ -46,7 +46,7 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum BrokerCommand {
-    /// Makes vhost, exchanges, queues and policies, and the users of controller and dmapi. Harmless when repeated.
+    /// Makes vhost, exchanges, queues and policies, and the users of controllers and dmapi. Harmless when repeated.
     Init(BrokerInit),
 }
 

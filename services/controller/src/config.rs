@@ -22,6 +22,8 @@ pub struct Config {
     pub cloud: CloudSection,
     #[serde(default, rename = "target")]
     pub targets: Vec<Target>,
+    /// Absent: the status shows no queues.
+    pub broker: Option<BrokerSection>,
     /// Which services may submit jobs over the bus; none may what is not granted.
     #[serde(default, rename = "intake_grant")]
     pub intake_grants: Vec<IntakeGrant>,
@@ -64,6 +66,19 @@ pub struct Rest {
 #[serde(deny_unknown_fields)]
 pub struct Auth {
     pub tokens_file: PathBuf,
+}
+
+/// `[broker]`: where the status finds the figures of queues.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerSection {
+    /// The broker's management API, for example `http://127.0.0.1:15672`.
+    pub management_url: String,
+    /// Needs the tag `monitoring`, and no rights.
+    #[serde(default = "default_monitor")]
+    pub user: String,
+    /// A file whose first line is the password.
+    pub password_file: PathBuf,
 }
 
 /// `[cloud]`: which driver, and what it needs.
@@ -199,6 +214,10 @@ impl Config {
         }
         crate::wiring::check_cloud(&self.cloud)
     }
+}
+
+fn default_monitor() -> String {
+    bus_config::user::MONITOR.to_owned()
 }
 
 fn default_listen() -> SocketAddr {

@@ -30,7 +30,7 @@ impl Administrator {
     }
 }
 
-/// Makes vhost, exchanges, queues and policies, and the users of controller and dmapi with their rights. Tells what it made.
+/// Makes vhost, exchanges, queues and policies, and the users of controllers and dmapi with their rights. Tells what it made.
 ///
 /// Errors: the password files or the broker's management API.
 pub async fn broker_init(administrator: &Administrator, password_dir: &Path) -> Result<String, StartError> {
@@ -40,7 +40,7 @@ pub async fn broker_init(administrator: &Administrator, password_dir: &Path) -> 
         .await
         .map_err(|error| answer("the definitions", &error))?;
     let mut made = String::new();
-    for role in [Role::Controller, Role::Dmapi] {
+    for role in [Role::Controller, Role::Dmapi, Role::Monitor] {
         let user = role.user();
         let password_file = password_dir.join(format!("{user}.password"));
         admin.put_role(&role, &password(&password_file)?).await.map_err(|error| answer(&user, &error))?;

@@ -7,6 +7,7 @@
 //!  intake ┘            │         └── cloud_consumer ─▶ cloud_worker ─▶ cloud, targets
 //!                      ▼
 //!                   catalog ─▶ outbox_relay ─▶ bus
+//!                      └─────▶ status_keeper ─▶ status ─▶ page, JSON, metrics
 //! ```
 //!
 //! Reading order: `sagas::snapshot_create`, then `engine`, then `actors`.
@@ -23,6 +24,8 @@ pub mod state;
 pub mod actors;
 mod intake_json;
 pub mod rest;
+mod signs;
+pub mod status;
 
 pub mod cli;
 pub mod config;
@@ -30,4 +33,5 @@ pub mod enroll;
 mod start;
 pub mod wiring;
 
+pub use signs::Signs;
 pub use start::{db_sync, start};

@@ -10,18 +10,20 @@ use catalog::Catalog;
 use runtime::{Clock, Entropy, SystemClock};
 use service_kit::actors::BusSession;
 use service_kit::telemetry::Chain;
-use service_kit::{Service, StartError};
+use service_kit::{Service, StartError, own_host};
 
 use crate::actors::cloud_worker::CloudWorker;
 use crate::actors::{
     cloud_consumer, heartbeat_consumer, intake_consumer, lease_keeper, outbox_relay, reply_consumer,
-    timer_keeper,
+    status_keeper, timer_keeper,
 };
 use crate::cloud_jobs::CloudJobs;
 use crate::config::{Config, Rest};
 use crate::engine::{Engine, Timing};
 use crate::rest;
+use crate::signs::Signs;
 use crate::state::{AppState, TargetInfo};
+use crate::status::{Board, Gatherer, QueueMonitor};
 use crate::wiring;
 
 /// Starts everything and returns; it runs until the service drains. What an earlier process left needs no recovery of its
@@ -38,6 +40,7 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
     let engine = Engine::new(catalog.clone(), timing(&config));
     let bus = config.bus.to_bus_config(service.name()).map_err(|error| usage(&error))?;
     let session = Session::start(bus).map_err(|error| usage(&error))?;
+    let (board_writer, board) = Board::new();
     let state = AppState {
         catalog: catalog.clone(),
         engine: engine.clone(),
@@ -46,22 +49,44 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
         targets: infos.into(),
         cloud: Arc::clone(&cloud),
         dead_letters: session.dead_letters(),
+        status: board.clone(),
     };
     let tick = config.timing.tick();
+    let signs = Signs::new(catalog.clone(), Arc::clone(&clock), config.timing.lease_ttl());
+    let gatherer = gatherer(&service, &config, (catalog.clone(), Arc::clone(&clock)))?;
 
     BusSession::start(&service, &session);
     outbox_relay::start(&service, &session, engine.clone(), (catalog.clone(), Arc::clone(&clock)), tick);
     let worker = CloudWorker::new(&service, &session, engine.clone(), CloudJobs::new(cloud, targets));
     worker.resume(&catalog).await.map_err(|error| refused(&error))?;
     cloud_consumer::start(&service, &session, engine.clone(), worker);
-    reply_consumer::start(&service, &session, engine.clone());
-    heartbeat_consumer::start(&service, &session, engine.clone());
+    reply_consumer::start(&service, &session, engine.clone(), signs.clone());
+    heartbeat_consumer::start(&service, &session, engine.clone(), signs.clone());
+    status_keeper::start(&service, gatherer, signs, board_writer);
     timer_keeper::start(&service, engine.clone(), catalog.clone(), Arc::clone(&clock), tick);
     lease_keeper::start(&service, &session, engine, (catalog, clock), tick);
     intake_consumer::start(&service, &session, state.clone(), config.intake_grants.clone());
     start_rest(&service, state, &config)?;
+    board.show_on(service.health());
     service.health().serve(&config.health)?;
     Ok(())
+}
+
+fn gatherer(
+    service: &Service,
+    config: &Config,
+    (catalog, clock): (Catalog, Arc<dyn Clock>),
+) -> Result<Gatherer, StartError> {
+    let queues = QueueMonitor::new(config.broker.as_ref())
+        .map_err(|reason| StartError::usage(format!("[broker]: {reason}")))?;
+    Ok(Gatherer {
+        catalog,
+        clock,
+        health: service.health().clone(),
+        queues,
+        host: own_host(),
+        silence_max: config.timing.lease_ttl(),
+    })
 }
 
 /// `db sync`: makes or upgrades the tables.

@@ -10,6 +10,7 @@ use model::{ByteCount, TargetId};
 use runtime::{Clock, Entropy};
 
 use crate::engine::Engine;
+use crate::status::Board;
 
 /// A backup target of the configuration, opened and identified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct AppState {
     pub targets: Arc<[TargetInfo]>,
     pub cloud: Arc<dyn Cloud>,
     pub dead_letters: DeadLetters,
+    /// What was last gathered of the whole.
+    pub status: Board,
 }
 
 impl AppState {

@@ -36,6 +36,19 @@ impl ByteBudget {
         Self { mebibytes: Arc::new(Semaphore::new(mebibytes as usize)), all: mebibytes }
     }
 
+    /// How much there is.
+    #[must_use]
+    pub fn all(&self) -> ByteCount {
+        ByteCount::mib(self.all.into())
+    }
+
+    /// How much of it transfers hold now.
+    #[must_use]
+    pub fn used(&self) -> ByteCount {
+        let free = ByteCount::mib(self.mebibytes.available_permits() as u64);
+        ByteCount(self.all().0.saturating_sub(free.0))
+    }
+
     /// Waits until `bytes` are free. More than there is asks for all there is: a single huge transfer runs alone.
     ///
     /// Cancel safe: yes; it loses its place in the row.
@@ -63,6 +76,7 @@ mod tests {
         let _second = budget.admit(BACKUP_MEMORY).await;
         let mut third = Box::pin(budget.admit(BACKUP_MEMORY));
         assert!(futures::poll!(&mut third).is_pending());
+        assert_eq!((budget.used(), budget.all()), (ByteCount::mib(352), ByteCount::mib(512)));
         drop(first);
         assert!(futures::poll!(&mut third).is_ready());
     }

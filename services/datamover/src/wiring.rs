@@ -9,6 +9,7 @@ use cloud::Host;
 use model::Failure;
 use runtime::{Clock, Entropy, FaultTable, SystemClock};
 use service_kit::actors::{BusSession, Consuming, QueueConsumer};
+use service_kit::metrics::{Kind, count};
 use service_kit::telemetry::Chain;
 use service_kit::{Service, StartError};
 
@@ -78,8 +79,21 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
             lease_margin: config.timing.lease_margin(),
         },
     });
+    measure(&service, &ports);
     start_actors(&service, &session, &ports, &config, boot_id).await;
     Ok(())
+}
+
+/// The figures of a datamover, beside those that every service has.
+fn measure(service: &Service, ports: &Arc<Ports>) {
+    let ports = Arc::clone(ports);
+    service.health().pages().measure(move |exposition| {
+        let mut gauge = |name, help, value| exposition.single(name, Kind::Gauge, help, count(value));
+        let budget = &ports.means.budget;
+        gauge("holdfast_leased_jobs", "Jobs under a lease now.", ports.lease_keeper.held_count() as u64);
+        gauge("holdfast_memory_used_bytes", "What transfers hold of the memory budget.", budget.used().0);
+        gauge("holdfast_memory_budget_bytes", "What all transfers together may hold.", budget.all().0);
+    });
 }
 
 /// The actors that need the ports. In a drain they end in reverse order: consumers first.

@@ -7,8 +7,10 @@
 //!  bus ─▶ placer (queue consumer) ─▶ decode ─▶ placement: where? ─▶ is a datamover there? ─▶ forward ─▶ ack
 //!                                      │            └── no ────────────── no ─┴─▶ JobFailed ─▶ ack
 //!                                      └── makes no sense ─▶ dead letters
+//!  beat_sender ─▶ a heartbeat every few seconds ─▶ bus
 //! ```
 
+mod beat_sender;
 pub mod config;
 mod forward;
 mod placement;

@@ -10,6 +10,7 @@ use service_kit::actors::{BusSession, Consuming, QueueConsumer};
 use service_kit::telemetry::Chain;
 use service_kit::{Service, StartError};
 
+use crate::beat_sender;
 use crate::config::{CloudKind, CloudSection, Config};
 use crate::forward::Placer;
 
@@ -36,6 +37,7 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
     };
     let consuming = Consuming { actor: "placer".to_owned(), consume, concurrency: CONCURRENCY };
     QueueConsumer::start(&service, &session, consuming, Arc::new(Placer::new(cloud, session.clone())));
+    beat_sender::start(&service, &session);
     service.health().serve(&config.health)?;
     Ok(())
 }

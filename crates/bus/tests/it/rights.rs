@@ -83,6 +83,7 @@ async fn dmapi_places_and_does_nothing_else() {
         .publish(exchange::REP, &key::reply("job_failed"), &message("no"))
         .await
         .unwrap();
+    dmapi.session.publisher().publish(exchange::HB, key::DMAPI_HEARTBEAT, &message("beat")).await.unwrap();
     dmapi.assert_cannot_declare().await;
     dmapi.assert_cannot_publish(exchange::CMD, &key::cloud("delete_volume")).await;
     dmapi.assert_cannot_publish(exchange::CMD, &key::dmapi("x")).await;
@@ -138,14 +139,14 @@ async fn another_service_submits_jobs_and_reads_its_own_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operators_look_and_do_not_touch() {
+async fn the_monitor_looks_and_does_not_touch() {
     let bench = Bench::make().await;
-    let ops = Intruder::make(&bench, &Role::Ops).await;
-    assert!(ops.session.inspect_queue(queue::DMAPI).await.unwrap().is_some());
-    ops.assert_cannot_declare().await;
-    ops.assert_cannot_publish(exchange::CMD, &key::dmapi("x")).await;
-    ops.assert_cannot_publish(exchange::INTAKE, "job.snapshot").await;
-    ops.assert_cannot_read(queue::CTRL_REP).await;
-    ops.assert_cannot_read("holdfast.q.dead.mover").await;
-    ops.assert_cannot_read(&queue::mover_host(&bench.host)).await;
+    let monitor = Intruder::make(&bench, &Role::Monitor).await;
+    assert!(monitor.session.inspect_queue(queue::DMAPI).await.unwrap().is_some());
+    monitor.assert_cannot_declare().await;
+    monitor.assert_cannot_publish(exchange::CMD, &key::dmapi("x")).await;
+    monitor.assert_cannot_publish(exchange::INTAKE, "job.snapshot").await;
+    monitor.assert_cannot_read(queue::CTRL_REP).await;
+    monitor.assert_cannot_read("holdfast.q.dead.mover").await;
+    monitor.assert_cannot_read(&queue::mover_host(&bench.host)).await;
 }

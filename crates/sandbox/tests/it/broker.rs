@@ -81,11 +81,11 @@ async fn two_brokers_run_at_once_and_each_comes_back_with_its_users() {
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_are_in_force_and_a_wrong_password_is_refused_by_name() {
     let broker = Broker::start().await.unwrap();
-    let user = Role::Ops.user();
-    let password = broker.create_user(&Role::Ops).await.unwrap();
-    let ops = broker_admin::Admin::new(&broker.management_url(), &user, password).unwrap();
-    ops.check().await.unwrap();
-    let refused = ops.put_user("intruder", &"x".to_owned().into(), &["administrator"]).await.unwrap_err();
+    let user = Role::Monitor.user();
+    let password = broker.create_user(&Role::Monitor).await.unwrap();
+    let monitor = broker_admin::Admin::new(&broker.management_url(), &user, password).unwrap();
+    monitor.check().await.unwrap();
+    let refused = monitor.put_user("intruder", &"x".to_owned().into(), &["administrator"]).await.unwrap_err();
     assert_eq!(refused.failure().code, "BROKER_ADMIN_REFUSED");
     let wrong =
         broker_admin::Admin::new(&broker.management_url(), &user, "hunter2".to_owned().into()).unwrap();

@@ -24,6 +24,7 @@ impl BusSession {
     /// Starts watching `session`, and closes it at the end of a drain.
     pub fn start(service: &Service, session: &Session) -> Addr<Self> {
         let actor = Self { service: service.clone(), ready_once: false };
+        service.health().set_bus(BusHealth::Connecting(None));
         let address = actor.start();
         service.watchdog().watch(NAME, &address);
         let mut states = session.state();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message};
 use async_trait::async_trait;
 use bus::{Consume, Delivery, Envelope, Session};
+use futures::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{Ping, Service, drill};
@@ -84,6 +85,12 @@ impl<H: MessageHandler + Unpin> QueueConsumer<H> {
         let actor = Self { name: name.clone(), handler, counts: Counts::default() };
         let address = Actor::start(actor);
         service.watchdog().watch(name.clone(), &address);
+        let counted = address.clone();
+        let read = move || {
+            let counted = counted.clone();
+            async move { Self::counts(&counted).await }.boxed()
+        };
+        service.health().pages().add_consumer(name.clone(), Arc::new(read));
         let mut consumer = session.consume(consume);
         let slots = Arc::new(Semaphore::new(concurrency));
         let all_slots = u32::try_from(concurrency).unwrap_or(u32::MAX);
@@ -110,9 +117,9 @@ impl<H: MessageHandler + Unpin> QueueConsumer<H> {
         address
     }
 
-    /// Reads the counts of the consumer at `address`; zeros when it is gone.
-    pub async fn counts(address: &Addr<Self>) -> Counts {
-        address.send(ReadCounts).await.unwrap_or_default()
+    /// Reads the counts of the consumer at `address`; `None` when it is gone.
+    async fn counts(address: &Addr<Self>) -> Option<Counts> {
+        address.send(ReadCounts).await.ok()
     }
 }
 

@@ -6,6 +6,7 @@ mod restore;
 mod saga;
 mod snapshot;
 mod target;
+mod top;
 mod workload;
 
 use clap::{Parser, Subcommand};
@@ -58,6 +59,7 @@ enum Noun {
     Target(target::Verb),
     /// Looks for what is wrong, here and at the service.
     Doctor(doctor::Doctor),
+    Top(top::Top),
     /// Master keys of datamovers.
     #[command(subcommand)]
     Key(key::Verb),
@@ -81,6 +83,7 @@ impl Cli {
             Noun::Bus(verb) => verb.run(&session).await,
             Noun::Target(verb) => verb.run(&session).await,
             Noun::Doctor(doctor) => doctor.run(&session).await,
+            Noun::Top(top) => top.run(&session).await,
             Noun::Key(verb) => verb.run(&session),
         }
     }

@@ -67,6 +67,7 @@ fn the_help_of_every_command_has_examples_of_that_command() {
         "target list",
         "target show",
         "doctor",
+        "top",
         "key create",
     ];
     assert_eq!(leaves, expected);

@@ -1,4 +1,4 @@
-//! Takes heartbeats: progress becomes visible, leases are extended, and the worker is told at once, past the outbox: an
+//! Takes heartbeats: who lives is noted, progress becomes visible, leases are extended, and the worker is told at once, past the outbox: an
 //! extension that is lost is made up by the next beat.
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use actix::Addr;
 use async_trait::async_trait;
 use bus::{AcceptFrom, Consume, Envelope, Publisher, Session};
 use bus_config::{exchange, key, queue, user};
-use catalog::JobProgress;
+use catalog::{JobProgress, ServiceKind};
 use model::{ByteCount, HostName, JobKey, MessageId};
 use prost::{Message as _, Name as _};
 use proto::cmd::v1 as cmd;
@@ -19,24 +19,31 @@ use service_kit::actors::{Consuming, Handled, MessageHandler, QueueConsumer};
 use service_kit::telemetry::Chain;
 
 use crate::engine::{Beat, Engine};
+use crate::signs::Signs;
 
 /// Handles heartbeats.
 #[derive(Debug)]
 pub struct Heartbeats {
     engine: Engine,
+    signs: Signs,
     publisher: Publisher,
     entropy: Entropy,
 }
 
 /// Starts the consumer.
-pub fn start(service: &Service, session: &Session, engine: Engine) -> Addr<QueueConsumer<Heartbeats>> {
+pub fn start(
+    service: &Service,
+    session: &Session,
+    engine: Engine,
+    signs: Signs,
+) -> Addr<QueueConsumer<Heartbeats>> {
     let consume = Consume {
         queue: queue::CTRL_HB.to_owned(),
         prefetch: 32,
-        accept_from: AcceptFrom::users(Vec::<String>::new()).or_prefix(user::MOVER_PREFIX),
+        accept_from: AcceptFrom::users([user::DMAPI]).or_prefix(user::MOVER_PREFIX),
     };
     let consuming = Consuming { actor: "heartbeat_consumer".to_owned(), consume, concurrency: 4 };
-    let handler = Heartbeats { engine, publisher: session.publisher(), entropy: Entropy };
+    let handler = Heartbeats { engine, signs, publisher: session.publisher(), entropy: Entropy };
     QueueConsumer::start(service, session, consuming, Arc::new(handler))
 }
 
@@ -46,15 +53,17 @@ impl MessageHandler for Heartbeats {
         let Ok(heartbeat) = Heartbeat::decode(envelope.body.clone()) else {
             return Handled::Dead("UNDECODABLE: the body is no holdfast.hb.v1.Heartbeat".to_owned());
         };
-        let sender = envelope.user_id.as_deref().and_then(user::host_of_mover);
-        let Some(host) = sender.filter(|host| host.as_str() == heartbeat.host) else {
+        let Some((kind, host)) = sender(envelope.user_id.as_deref().unwrap_or_default(), &heartbeat) else {
             return Handled::Dead(format!("SENDER_REFUSED: a beat for host {:?}", heartbeat.host));
         };
+        if let Err(error) = self.signs.beat(kind, &host, &heartbeat.boot_id).await {
+            tracing::debug!(%host, error = %Chain(&error), "a sign of life could not be noted");
+        }
         let beats = match heartbeat.jobs.iter().map(beat).collect::<Result<Vec<_>, _>>() {
             Ok(beats) => beats,
             Err(error) => return Handled::Dead(format!("MALFORMED: {error}")),
         };
-        if beats.is_empty() {
+        if beats.is_empty() || kind != ServiceKind::Datamover {
             return Handled::Done;
         }
         match self.engine.beat(&host, &beats).await {
@@ -88,6 +97,16 @@ impl Heartbeats {
             tracing::warn!(%host, error = %Chain(&error), "a lease could not be extended in time");
         }
     }
+}
+
+/// Who beats: a datamover for its own host, dmapi for the one it runs on.
+fn sender(user: &str, heartbeat: &Heartbeat) -> Option<(ServiceKind, HostName)> {
+    let named: HostName = heartbeat.host.parse().ok()?;
+    if user == user::DMAPI {
+        return Some((ServiceKind::Dmapi, named));
+    }
+    let own = user::host_of_mover(user)?;
+    (own == named).then_some((ServiceKind::Datamover, own))
 }
 
 fn beat(wire: &JobBeat) -> Result<Beat, convert::Malformed> {

@@ -11,6 +11,7 @@
 //! | `outbox_relay` | the outbox | the bus |
 //! | `timer_keeper` | due timers | engine |
 //! | `lease_keeper` | expired leases | engine |
+//! | `status_keeper` | figures of catalog and broker | the status |
 
 pub mod cloud_consumer;
 pub mod cloud_worker;
@@ -20,4 +21,5 @@ pub mod lease_keeper;
 pub mod outbox_relay;
 mod patience;
 pub mod reply_consumer;
+pub mod status_keeper;
 pub mod timer_keeper;

@@ -15,6 +15,7 @@ use service_kit::{Drain, Service};
 
 use super::patience::patiently;
 use crate::engine::{Accepted, Engine, JobResult, Outcome, Worker};
+use crate::signs::Signs;
 
 /// Replies are small and handled in milliseconds; more in flight would only fight for the database's one writer.
 const CONCURRENCY: usize = 4;
@@ -23,18 +24,25 @@ const CONCURRENCY: usize = 4;
 #[derive(Debug)]
 pub struct Replies {
     engine: Engine,
+    signs: Signs,
     drain: Drain,
 }
 
 /// Starts the consumer.
-pub fn start(service: &Service, session: &Session, engine: Engine) -> Addr<QueueConsumer<Replies>> {
+pub fn start(
+    service: &Service,
+    session: &Session,
+    engine: Engine,
+    signs: Signs,
+) -> Addr<QueueConsumer<Replies>> {
     let consume = Consume {
         queue: queue::CTRL_REP.to_owned(),
         prefetch: 64,
         accept_from: AcceptFrom::users([user::CONTROLLER, user::DMAPI]).or_prefix(user::MOVER_PREFIX),
     };
     let consuming = Consuming { actor: "reply_consumer".to_owned(), consume, concurrency: CONCURRENCY };
-    QueueConsumer::start(service, session, consuming, Arc::new(Replies { engine, drain: service.drain() }))
+    let handler = Replies { engine, signs, drain: service.drain() };
+    QueueConsumer::start(service, session, consuming, Arc::new(handler))
 }
 
 #[async_trait]
@@ -56,14 +64,17 @@ impl Replies {
         }
         if type_name == rep::Register::full_name() {
             let register = decode::<rep::Register>(envelope)?;
-            require_host(&worker, &register.host)?;
+            let host = require_host(&worker, &register.host)?;
             tracing::info!(
                 host = register.host,
                 boot_id = register.boot_id,
                 version = register.version,
                 "a datamover is there"
             );
-            return Ok(());
+            return patiently(&self.drain, "reply_consumer", || async {
+                Ok(self.signs.register(&host, &register).await?)
+            })
+            .await;
         }
         let result = if type_name == rep::JobSucceeded::full_name() {
             succeeded(worker, decode(envelope)?)?

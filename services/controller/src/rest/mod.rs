@@ -16,6 +16,7 @@ mod health;
 mod restores;
 mod sagas;
 mod snapshots;
+mod status;
 mod targets;
 mod view;
 mod workloads;

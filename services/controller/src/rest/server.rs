@@ -14,7 +14,7 @@ use super::asked::Door;
 use super::body::BODY_SIZE_MAX;
 use super::error::Reply;
 use super::request_id::name_request;
-use super::{Authenticator, dead_letters, health, restores, sagas, snapshots, targets, workloads};
+use super::{Authenticator, dead_letters, health, restores, sagas, snapshots, status, targets, workloads};
 use crate::state::AppState;
 
 /// Handlers only parse and wait; the work is on the runtime.
@@ -89,7 +89,8 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/bus/dead-letters/retry").post(dead_letters::retry).done())
         .service(resource("/bus/dead-letters/drop").post(dead_letters::drop).done())
         .service(resource("/bus/dead-letters/{letter}").get(dead_letters::show).done())
-        .service(resource("/targets").get(targets::list).done());
+        .service(resource("/targets").get(targets::list).done())
+        .service(resource("/status").get(status::show).done());
 }
 
 /// A path whose other methods are refused in the API's own form.

@@ -99,6 +99,12 @@ impl LeaseKeeper {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).contains(&job_id)
     }
 
+    /// How many jobs are beaten for.
+    #[must_use]
+    pub fn held_count(&self) -> usize {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     async fn order(&self, order: Order) {
         // An error: the thread is dead, and the watchdog ends the process.
         let _ = self.to.send(order).await;

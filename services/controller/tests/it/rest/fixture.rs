@@ -13,9 +13,10 @@ use catalog::{Catalog, PartStatus, SnapshotDiskRow, SnapshotInstanceRow};
 use controller::engine::{Engine, Timing};
 use controller::rest::{TokensFile, serve};
 use controller::state::{AppState, TargetInfo};
+use controller::status::{Board, BoardWriter};
 use directory_cloud::{Builder, DirectoryCloud, NewDirectoryDisk, NewDirectoryInstance};
 use model::{ByteCount, DiskFormat, InstanceId, ProjectId, SnapshotEvent, SnapshotId, WorkloadId};
-use rest_api::{Client, Endpoint, NewSnapshot, NewWorkload, NewWorkloadInstance, Snapshot, Workload};
+use rest_api::{Client, Endpoint, NewSnapshot, NewWorkload, NewWorkloadInstance, Snapshot, Status, Workload};
 use runtime::{Entropy, FaultTable, SystemClock};
 use secrecy::SecretString;
 
@@ -63,6 +64,8 @@ pub(crate) struct Service {
     /// `web-1`, `web-2`, `web-3` of project `acme`.
     pub(crate) instances: Vec<InstanceId>,
     pub(crate) dir: tempfile::TempDir,
+    /// Where a status is written as if it had been gathered.
+    pub(crate) board: BoardWriter,
 }
 
 impl Service {
@@ -70,7 +73,8 @@ impl Service {
     pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let instances = make_cloud(&dir.path().join("cloud"));
-        let state = make_state(dir.path()).await;
+        let (board, status) = Board::new();
+        let state = make_state(dir.path(), status).await;
         let tokens_path = dir.path().join("tokens.toml");
         write_secret(&tokens_path, TOKENS);
         let tokens = TokensFile::open(&tokens_path).unwrap();
@@ -79,7 +83,7 @@ impl Service {
         tokio::spawn(server);
         let url = format!("http://{address}");
         let client = make_client(&url, "acme", MEMBER);
-        Self { client, state, url, instances, dir }
+        Self { client, state, url, instances, dir, board }
     }
 
     /// A client with another token.
@@ -180,6 +184,22 @@ pub(crate) fn write_secret(path: &Path, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
+/// A status as a controller would have gathered it.
+pub(crate) fn make_status() -> Status {
+    let text = r#"{
+        "gathered_at": "2026-01-31T23:59:59.500000", "controller": "node-1", "version": "1.2.3",
+        "problems": ["the datamover on host-a has given no sign of life for 95 s"],
+        "catalog": {"state": "ok", "reason": null}, "broker": {"state": "ok", "reason": null},
+        "broker_management": {"state": "not_configured", "reason": "the controller's config has no [broker]"},
+        "services": [{"service": "datamover", "host": "host-a", "state": "silent", "version": "1.2.2",
+            "started_at": "2026-01-31T20:00:00.000000", "seen_at": "2026-01-31T23:58:24.000000", "silent_seconds": 95}],
+        "hosts": [], "sagas": {"unfinished": [{"kind": "snapshot_create", "phase": "forward", "count": 3}],
+            "ended_last_day": [], "stuck": []},
+        "outbox": {"depth": 0, "oldest_seconds": null}, "queues": null, "dead_letters": null
+    }"#;
+    serde_json::from_str(text).unwrap()
+}
+
 fn make_client(url: &str, project: &str, token: &str) -> Client {
     let endpoint = Endpoint::parse(&format!("{url}/v1/{project}"), None).unwrap();
     Client::new(endpoint, &SecretString::from(token.to_owned())).unwrap()
@@ -201,7 +221,7 @@ fn make_cloud(path: &Path) -> Vec<InstanceId> {
     ids
 }
 
-async fn make_state(dir: &Path) -> AppState {
+async fn make_state(dir: &Path, status: Board) -> AppState {
     let clock = SystemClock::shared();
     let url = format!("sqlite:{}", dir.join("catalog.sqlite").display());
     let catalog = Catalog::open(&url, Arc::clone(&clock)).await.unwrap();
@@ -227,6 +247,7 @@ async fn make_state(dir: &Path) -> AppState {
         targets: [target].into(),
         cloud: Arc::new(DirectoryCloud::open(&dir.join("cloud"), FaultTable::none()).unwrap()),
         dead_letters: session_to_nobody().dead_letters(),
+        status,
     }
 }
 

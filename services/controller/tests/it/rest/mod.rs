@@ -7,6 +7,7 @@ mod doors;
 mod restores;
 mod sagas;
 mod snapshots;
+mod status;
 mod workloads;
 
 use rest_api::Error;
