@@ -15,4 +15,5 @@ mod refusals;
 mod resume;
 mod saga_verbs;
 mod snapshot_and_restore;
+mod status;
 mod stopped_mover;

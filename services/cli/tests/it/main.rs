@@ -11,3 +11,5 @@ mod doctor;
 mod help;
 mod remote;
 mod target;
+mod terminal;
+mod top;
