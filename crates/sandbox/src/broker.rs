@@ -136,9 +136,7 @@ impl Broker {
                 self.admin.declare(&subscriber_topology(service, &[])).await?;
                 self.admin.put_role(role, &password).await?;
             }
-            Role::Controller | Role::Dmapi | Role::Monitor => {
-                self.admin.put_role(role, &password).await?
-            }
+            Role::Controller | Role::Dmapi | Role::Monitor => self.admin.put_role(role, &password).await?,
         }
         Ok(password)
     }

@@ -27,7 +27,7 @@ pub(super) fn judge_catalog(world: &World, account: &mut Account) -> Result<()> 
     world.block_on(async {
         let catalog = open_catalog(world).await?;
         let mut tx = catalog.read().await?;
-        let outbox = tx.count_outbox().await?;
+        let outbox = tx.outbox_depth().await?.count;
         if outbox > 0 {
             account.find(format!("{outbox} messages wait in the outbox"));
         }

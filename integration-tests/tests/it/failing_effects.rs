@@ -3,10 +3,13 @@
 
 use anyhow::{Context as _, Result, ensure};
 use integration_tests::ledger::Ledger;
+use integration_tests::wait;
 use integration_tests::world::Spec;
-use model::{RestoreId, SnapshotId};
+use model::{RestoreId, SagaId, SnapshotId};
 
 use crate::fixture::Shop;
+
+const SETTLE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// One way to fail: the effect, and how many calls are let through first.
 #[derive(Debug, Clone, Copy)]
@@ -233,6 +236,7 @@ fn effects_that_fail_a_few_times_cost_time_only() -> Result<()> {
 /// Behind the pivot nothing is taken back: the snapshot stands, and what cannot be done is an operator's.
 fn check_snapshot_stands(failing: Failing) -> Result<()> {
     let shop = Shop::open(Spec::default())?;
+    let cloud = shop.cloud_ledger()?;
     let drill = failing.inject(&shop)?;
     let snapshot = shop.world.wait_for_snapshot(shop.world.start_snapshot(shop.workload, true)?)?;
     drop(drill);
@@ -245,7 +249,25 @@ fn check_snapshot_stands(failing: Failing) -> Result<()> {
     ensure!(workload.summary.status == "error", "the workload is {}", workload.summary.status);
     let restore =
         shop.world.start_selective_restore(snapshot.summary.id, &[(shop.web, "w"), (shop.db, "d")])?;
-    shop.assert_restored(&shop.world.wait_for_good_restore(restore)?, 0)
+    shop.assert_restored(&shop.world.wait_for_good_restore(restore)?, 0)?;
+    check_operator_ends_it(&shop, snapshot.summary.saga_id, &cloud)
+}
+
+/// The fault is gone and an operator says so: the saga ends, and the cloud has nothing more than what was brought back.
+#[track_caller]
+fn check_operator_ends_it(shop: &Shop, saga: SagaId, cloud: &Ledger) -> Result<()> {
+    shop.world.block_on(shop.world.client.settle_saga(saga, "retry", "the drill is over"))?;
+    wait::until(SETTLE_DEADLINE, "the saga succeeds", || {
+        let shown = shop.world.block_on(shop.world.client.show_saga(saga))?;
+        Ok((shown.summary.phase == "succeeded").then_some(()))
+    })?;
+    let workload = shop.world.block_on(shop.world.client.show_workload(shop.workload))?;
+    ensure!(workload.summary.status == "available", "the workload is {}", workload.summary.status);
+    let brought_back = |line: &String| line.starts_with("+ ") && !line.contains("volume-snapshots/");
+    let mut others = cloud.difference(&shop.cloud_ledger()?);
+    others.retain(|line| !brought_back(line));
+    ensure!(others.is_empty(), "left in the cloud: {others:?}");
+    Ok(())
 }
 
 #[test]

@@ -125,6 +125,7 @@ fn the_status_shows_a_queue_that_nobody_reads_and_a_letter_that_nobody_understan
     let said = "messages wait in holdfast.q.dmapi, and nobody reads it";
     ensure!(blocked.problems.iter().any(|problem| problem == said), "{:?}", blocked.problems);
     plant_dead_letter(&shop.world)?;
+    shop.world.announce_dead_letters();
     let planted = wait_until_shown(&shop.world, "a dead letter", |status| {
         let letters = status.dead_letters.iter().flatten();
         letters.filter(|row| row.class == "ctrl").any(|row| row.count == Some(1))

@@ -4,7 +4,7 @@ use controller::engine::Incoming;
 use model::Failure;
 use saga::OperatorVerb;
 
-use crate::harness::{Harness, play_until};
+use crate::harness::{Harness, decide, play_until, user};
 
 /// Every fact so far as `kind.fact`, with its code if it has one. Their numbers have no gap.
 #[track_caller]
@@ -71,7 +71,7 @@ async fn a_failure_is_told_with_its_code_and_a_stuck_saga_with_its_workload() {
             "workload.error DRILL",
         ]
     );
-    harness.engine.operate(saga_id, OperatorVerb::Retry).await.unwrap();
+    harness.engine.operate(saga_id, decide(OperatorVerb::Retry)).await.unwrap();
     harness.play(|_| None).await;
     assert_eq!(
         told(&harness)[until_stuck.len()..],
@@ -84,8 +84,8 @@ async fn a_cancelled_snapshot_says_so_and_a_failed_restore_does_not_speak_ill_of
     let mut harness = Harness::start().await;
     let (saga_id, _) = harness.start_snapshot().await;
     play_until(&mut harness, "transfer_disk").await;
-    harness.engine.request_cancel(saga_id).await.unwrap();
-    harness.engine.request_cancel(saga_id).await.unwrap();
+    harness.engine.request_cancel(saga_id, &user()).await.unwrap();
+    harness.engine.request_cancel(saga_id, &user()).await.unwrap();
     harness.play(|_| None).await;
     let cancelled = told(&harness);
     assert_eq!(
