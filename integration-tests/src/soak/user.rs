@@ -244,6 +244,10 @@ impl User {
                 if !is_over(world, &snapshot.summary.status, snapshot.summary.saga_id) {
                     return Ok(false);
                 }
+                // What was read before the saga was over may be what it was one moment before its end.
+                let Answer::Got(snapshot) = call(world, world.client.show_snapshot(id)) else {
+                    return Ok(false);
+                };
                 self.settle_snapshot(job, &snapshot, full, account);
                 Ok(true)
             }
@@ -257,6 +261,9 @@ impl User {
                 if !is_over(world, &restore.summary.status, restore.summary.saga_id) {
                     return Ok(false);
                 }
+                let Answer::Got(restore) = call(world, world.client.show_restore(id)) else {
+                    return Ok(false);
+                };
                 account.count(ended(
                     kind(&job.what),
                     &restore.summary.status,
