@@ -11,7 +11,7 @@ help: ## Shows this text
 deps: ## Installs what the demo needs (RabbitMQ, qemu-utils, e2fsprogs), starting no service
 	@tools/install-deps demo
 
-deps-test: ## Installs what the tests need (also MariaDB, python3-pika, nodejs and npm), starting no service
+deps-test: ## Installs what the tests need (also MariaDB, python3-pika, nodejs, npm, Prometheus and Chromium), starting no service
 	@tools/install-deps test
 
 build: ## Builds everything, tests included

@@ -11,6 +11,7 @@ pub fn may_send(user: &str, exchange: &str, routing_key: &str) -> bool {
         user::DMAPI => match exchange {
             exchange::CMD => routing_key.starts_with("mover."),
             exchange::REP => routing_key == key::reply("job_failed"),
+            exchange::HB => routing_key == key::DMAPI_HEARTBEAT,
             _ => false,
         },
         _ => match (user::host_of_mover(user), exchange) {
@@ -77,6 +78,8 @@ mod tests {
             (user::DMAPI, exchange::CMD, "cloud.delete_volume", false),
             (user::DMAPI, exchange::REP, "rep.job_failed", true),
             (user::DMAPI, exchange::REP, "rep.job_succeeded", false),
+            (user::DMAPI, exchange::HB, "hb.dmapi", true),
+            (user::DMAPI, exchange::HB, "hb.a", false),
             ("holdfast-mover-a", exchange::REP, "rep.job_succeeded", true),
             ("holdfast-mover-a", exchange::HB, "hb.a", true),
             ("holdfast-mover-a", exchange::HB, "hb.b", false),

@@ -102,7 +102,7 @@ impl Admin {
         self.delete(&["users", name]).await
     }
 
-    /// Closes all connections of a user: a removed user, or a right taken back, works on over what is open.
+    /// Closes all connections of a user: a right taken back may work on over what is open.
     pub async fn close_connections(&self, user: &str) -> Result<(), Error> {
         self.delete(&["connections", "username", user]).await
     }
@@ -117,13 +117,13 @@ impl Admin {
         self.call(Method::PUT, &["permissions", VHOST, user], Some(&body)).await.map(drop)
     }
 
-    /// Sets a user's rights on routing keys: these, and no others from before.
+    /// Sets a user's rights on routing keys. A topic exchange without one is not narrowed, so none is taken away before its
+    /// successor is there; one from before on an exchange that is not named narrows still, which gives nobody more.
     pub async fn put_topic_permissions(
         &self,
         user: &str,
         permissions: &[TopicPermission],
     ) -> Result<(), Error> {
-        self.delete(&["topic-permissions", VHOST, user]).await?;
         for permission in permissions {
             let body = json!({
                 "exchange": permission.exchange,

@@ -68,17 +68,17 @@ impl DeadLetters {
     }
 
     /// Looks at each letter of `class`, in the order of its queue, and does with it what `decide` says.
-    /// Letters that arrive meanwhile are for the next look. Gives what became of those that were to go.
+    /// Letters that arrive meanwhile are for the next look. What became of those that were to go is told at once.
     ///
     /// A letter that is sent again leaves only after the broker's confirm that its queue has it.
-    /// Errors: `NotConnected`, `Look`: nothing more was settled, and every letter is where it was.
-    pub async fn look<D>(&self, class: Class, mut decide: D) -> Result<Vec<Settled>, Error>
+    /// Errors: `NotConnected`, `Look`: nothing was settled but what was told, and every other letter is where it was.
+    pub async fn look<D, T>(&self, class: Class, mut decide: D, mut tell: T) -> Result<(), Error>
     where
         D: FnMut(&Letter) -> Verdict + Send,
+        T: FnMut(Settled) + Send,
     {
         let _turn = self.turn.lock().await;
         let channel = self.open_channel(class).await?;
-        let mut settled = Vec::new();
         let mut left_count = LOOK_MAX;
         while left_count > 0 {
             let Some(got) = self.get(class, &channel).await? else { break };
@@ -92,10 +92,9 @@ impl DeadLetters {
                 Verdict::Retry => self.send_again(&letter, &got.delivery).await,
                 Verdict::Drop => ack(&got.delivery).await,
             };
-            settled.push(Settled { id: letter.id, class, verdict, outcome });
+            tell(Settled { id: letter.id, class, verdict, outcome });
         }
-        give_back(class, &channel).await?;
-        Ok(settled)
+        give_back(class, &channel).await
     }
 
     async fn open_channel(&self, class: Class) -> Result<Channel, Error> {

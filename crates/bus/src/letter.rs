@@ -3,7 +3,7 @@
 //! Two lay letters here. The broker, at the limit of deliveries: the message is as its sender published it, and the header
 //! `x-death` says what happened. A consumer, when a message makes no sense: the copy is published by the consumer's user, with
 //! `holdfast-dead-…` headers. Only the property `user_id` is proved by the broker; everything else may be forged by whoever
-//! may publish, so what a letter says of itself counts as far as that user's rights go. See docs/decisions/0004.
+//! may publish, so what a letter says of itself counts as far as that user's rights go. See docs/decisions/0006.
 
 use std::collections::BTreeMap;
 
@@ -209,13 +209,18 @@ pub(crate) fn sender_of(properties: &BasicProperties) -> Option<String> {
     Some(headers.and_then(|headers| text(headers, header::RETRIED_FOR)).unwrap_or(sender))
 }
 
-/// The headers without what speaks of deaths and deliveries, whoever wrote it, and without retries that were not ours.
+/// More routing keys, in RabbitMQ: a copy with them would go where its first sender may not send.
+const MORE_ROUTING_KEYS: [&str; 2] = ["CC", "BCC"];
+
+/// The headers without what speaks of deaths and deliveries, whoever wrote it, without retries that were not ours, and
+/// without what would send it anywhere else too.
 pub(crate) fn without_deaths(properties: &BasicProperties) -> FieldTable {
     let is_ours = properties.user_id().as_ref().is_some_and(|user| user.as_str() == user::CONTROLLER);
     let of_retries = [header::RETRIED, header::RETRIED_FOR, header::FIRST_DEAD_AT];
     let goes = |name: &str| {
         name.starts_with("x-")
             || name.starts_with(header::DEAD_PREFIX)
+            || MORE_ROUTING_KEYS.contains(&name)
             || (!is_ours && of_retries.contains(&name))
     };
     let mut left = FieldTable::default();

@@ -22,6 +22,8 @@ use crate::{
 
 /// Every call is a few rows of a database; what takes longer than this hangs.
 const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Less than the controller's own, so that we close an idle connection before it does.
+const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
 /// Where the service is, and which project speaks to it.
@@ -110,6 +112,7 @@ impl Client {
             .user_agent(concat!("holdfast/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT_MAX)
             .timeout(REQUEST_TIMEOUT_MAX)
+            .pool_idle_timeout(CONNECTION_IDLE_MAX)
             // A token must not follow a redirect to another host.
             .redirect(reqwest::redirect::Policy::none())
             .build()
@@ -290,7 +293,13 @@ impl Client {
         for (key, value) in query {
             url.query_pairs_mut().append_pair(key, value);
         }
-        self.send(Method::GET, url, None::<&()>).await
+        match self.send(Method::GET, url.clone(), None::<&()>).await {
+            // A server may close a connection that it takes for idle just as we write to it. Reading is asked once more.
+            Err(Error::NotReachable { source, .. }) if is_cut_off(&source) => {
+                self.send(Method::GET, url, None::<&()>).await
+            }
+            outcome => outcome,
+        }
     }
 
     async fn post<B: Serialize, R: DeserializeOwned>(&self, segments: &[&str], body: &B) -> Result<R, Error> {
@@ -330,6 +339,11 @@ fn foreign(url: &str, status: StatusCode) -> Error {
 
 fn read_refusal(bytes: &[u8]) -> Option<ErrorDetail> {
     serde_json::from_slice::<ErrorBody>(bytes).ok()?.detail().cloned()
+}
+
+/// Whether the connection ended under the request: neither refused, nor too slow.
+fn is_cut_off(error: &reqwest::Error) -> bool {
+    error.is_request() && !error.is_connect() && !error.is_timeout()
 }
 
 #[cfg(test)]

@@ -33,11 +33,14 @@ down() {
     for name in $others; do stop "$name"; done
     ERL_EPMD_PORT=$P_EPMD epmd -kill >/dev/null 2>&1 || true
     unplug
+    sed -i "/# $LIBVIRT_MARK begin/,/# $LIBVIRT_MARK end/d" /etc/libvirt/qemu.conf 2>/dev/null || true
     log "down after $((SECONDS - begun)) s"
 }
 
+# What Neutron's agents plugged bears Neutron's names. `up` refuses a machine on which there were any before, so these are ours.
 unplug() {
     local file pid name chain
+    is_done link || return 0
     for file in "$STATE"/neutron/dhcp/*/pid "$STATE"/neutron/external/pids/*.pid*; do
         [ -s "$file" ] || continue
         pid=$(cat "$file")
@@ -57,7 +60,7 @@ unplug() {
     neutron_chains() { ebtables -t nat -L 2>/dev/null | sed -n 's/^Bridge chain: \(neutron[^,]*\),.*/\1/p'; }
     for chain in $(neutron_chains); do
         # shellcheck disable=SC2086 # the rule's words
-        ebtables -t nat -L PREROUTING | grep -- "-j $chain\$" | while read -r rule; do ebtables -t nat -D PREROUTING $rule; done
+        { ebtables -t nat -L PREROUTING | grep -- "-j $chain\$" || true; } | while read -r rule; do ebtables -t nat -D PREROUTING $rule; done
         ebtables -t nat -F "$chain" || true
     done
     for chain in $(neutron_chains); do ebtables -t nat -X "$chain" || true; done
@@ -68,13 +71,12 @@ purge() {
     [ -s "$STATE/etc/secrets" ] || return 0
     rm -f "/etc/libvirt/secrets/$RBD_SECRET".* 
     for name in ceph.conf ceph.client.cinder.keyring; do
-        [ "$(readlink "/etc/ceph/$name")" != "$STATE/ceph/${name#ceph.client.}" ] &&
+        [ "$(readlink "/etc/ceph/$name")" != "$STATE/ceph/${name#ceph.}" ] &&
             [ "$(readlink "/etc/ceph/$name")" != "$STATE/ceph/$name" ] || rm -f "/etc/ceph/$name"
     done
     for name in /etc/libvirt/qemu/*.xml; do
         ! grep -qsF -e "$STATE/" -e "$RBD_SECRET" "$name" || rm -f "$name"
     done
-    sed -i "/# $LIBVIRT_MARK begin/,/# $LIBVIRT_MARK end/d" /etc/libvirt/qemu.conf 2>/dev/null || true
     rm -rf "${STATE:?}"
     log "removed $STATE"
 }

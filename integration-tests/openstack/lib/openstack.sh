@@ -120,6 +120,7 @@ X
 }
 
 start_link() {
+    mark link
     [ -d /sys/class/net/$LINK ] || ip link add $LINK type veth peer name $LINK_PEER
     ip addr replace "$GATEWAY/24" dev $LINK
     ip link set $LINK up

@@ -22,10 +22,10 @@ start() { # start NAME COMMAND...
 stop() { # stop NAME
     local pid tries=0
     if pid=$(pid_of "$1"); then
-        kill -TERM "$pid" 2>/dev/null
+        kill -TERM "$pid" 2>/dev/null || true
         while pid_of "$1" >/dev/null && [ $((tries += 1)) -le 150 ]; do sleep 0.2; done
         # Its session is its process group: what is left of it goes too.
-        kill -KILL -- "-$pid" 2>/dev/null
+        kill -KILL -- "-$pid" 2>/dev/null || true
     fi
     rm -f "$STATE/run/$1.pid"
 }

@@ -2,9 +2,11 @@
 
 # One folder holds all that the cloud keeps. Not below a home directory: the hypervisor's user must get in.
 STATE=${HOLDFAST_CLOUD_DIR:-/var/lib/holdfast-cloud}
+STATE_MARK=.holdfast-cloud
 
 # Debian's Python, whatever the caller's shell has in front of it; and no proxy between parts of one machine.
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 no_proxy=127.0.0.1,localhost NO_PROXY=127.0.0.1,localhost
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 no_proxy=127.0.0.1,localhost${no_proxy:+,$no_proxy}
+export NO_PROXY=$no_proxy
 unset PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
 # All on loopback, below the ports of the private servers that other tests start.
@@ -15,7 +17,7 @@ KEYSTONE=http://$HOST:$P_KEYSTONE/v3
 
 # The external network is a veth pair: one end is this machine's, the other goes into Neutron's bridge.
 LINK=hfcloud0 LINK_PEER=hfcloud1
-GATEWAY=172.31.204.1 SUBNET=172.31.204.0/24 POOL=start=172.31.204.10,end=172.31.204.200
+GATEWAY=198.18.204.1 SUBNET=198.18.204.0/24 POOL=start=198.18.204.10,end=198.18.204.200
 
 # Start order of the services; they stop in the opposite one.
 SERVICES="rabbitmq mariadb memcached ceph-mon ceph-mgr ceph-osd keystone glance placement virtlogd libvirtd

@@ -61,6 +61,8 @@ fn soak(root: &Path, length: Duration, seed: u64) -> Result<bool> {
         Spec { rate_limit_mib_per_s: Some(RATE_LIMIT_MIB_PER_S), timing: Timing::quick(), ..Spec::default() };
     let mut estate = Estate::build(root, &spec, &mut StdRng::seed_from_u64(seed))?;
     let mut world = World::start(root, spec)?;
+    // The judge counts them, and keeps what it found.
+    world.announce_dead_letters();
     estate.protect(&world)?;
     let before = judge::list_cloud(&world)?;
     let mut account = Account::default();

@@ -74,9 +74,9 @@ mod tests {
         let budget = ByteBudget::new(512);
         let first = budget.admit(BACKUP_MEMORY).await;
         let _second = budget.admit(BACKUP_MEMORY).await;
+        assert_eq!((budget.used(), budget.all()), (ByteCount::mib(352), ByteCount::mib(512)));
         let mut third = Box::pin(budget.admit(BACKUP_MEMORY));
         assert!(futures::poll!(&mut third).is_pending());
-        assert_eq!((budget.used(), budget.all()), (ByteCount::mib(352), ByteCount::mib(512)));
         drop(first);
         assert!(futures::poll!(&mut third).is_ready());
     }

@@ -134,6 +134,10 @@ fn what_goes_again_is_as_it_came_less_its_death() {
     let mut headers = claims(user::DMAPI, HOST_QUEUE, exchange::CMD, HOST_KEY);
     headers.push((header::JOB, long("job-1")));
     headers.push(("x-delivery-count", AMQPValue::LongLongInt(6)));
+    // The broker would take these for more routing keys, with the rights of whoever sends again.
+    let elsewhere = || AMQPValue::FieldArray(FieldArray::from(vec![long("mover.host.b.ctl.abort_job")]));
+    headers.push(("CC", elsewhere()));
+    headers.push(("BCC", elsewhere()));
     let came = BasicProperties::default()
         .with_headers(table(&headers))
         .with_user_id(short(MOVER))

@@ -147,14 +147,14 @@ pub(crate) async fn wait_for_dead_letter(bench: &Bench, class: Class, id: Messag
     let (id, letters) = (id.to_string(), bench.controller.dead_letters());
     wait_for("the dead letter", || async {
         let mut found = None;
-        let look = letters.look(class, |letter| {
+        let decide = |letter: &Letter| {
             if letter.id != id {
                 return Verdict::Keep;
             }
             found = Some(letter.clone());
             Verdict::Drop
-        });
-        look.await.unwrap();
+        };
+        letters.look(class, decide, |_| {}).await.unwrap();
         found
     })
     .await

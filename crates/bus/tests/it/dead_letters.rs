@@ -13,19 +13,18 @@ use crate::bench::{Bench, connect_raw, jobs_of, message, next, start_session, wa
 
 async fn letters(dead: &DeadLetters) -> Vec<Letter> {
     let mut seen = Vec::new();
-    let settled = dead.look(Class::Mover, |letter| {
+    let keep = |letter: &Letter| {
         seen.push(letter.clone());
         Verdict::Keep
-    });
-    assert!(settled.await.unwrap().is_empty());
+    };
+    dead.look(Class::Mover, keep, |settled| panic!("{settled:?}")).await.unwrap();
     seen
 }
 
 async fn settle(dead: &DeadLetters, id: &str, verdict: Verdict) -> Settled {
-    let mut settled = dead
-        .look(Class::Mover, |letter| if letter.id == id { verdict } else { Verdict::Keep })
-        .await
-        .unwrap();
+    let decide = |letter: &Letter| if letter.id == id { verdict } else { Verdict::Keep };
+    let mut settled = Vec::new();
+    dead.look(Class::Mover, decide, |one| settled.push(one)).await.unwrap();
     assert_eq!(settled.len(), 1, "{settled:?}");
     settled.remove(0)
 }
@@ -55,7 +54,8 @@ async fn looking_loses_nothing_and_keeps_the_order_however_often() {
         assert_eq!(ids(&letters(&dead).await), expected);
     }
     // A look that is given up in the middle gives back what it held.
-    let given_up = std::panic::AssertUnwindSafe(dead.look(Class::Mover, |_| panic!("a look is given up")));
+    let given_up =
+        std::panic::AssertUnwindSafe(dead.look(Class::Mover, |_| panic!("a look is given up"), |_| {}));
     assert!(futures::FutureExt::catch_unwind(given_up).await.is_err());
     wait_for("all letters to be back", || async { (letters(&dead).await.len() == 5).then_some(()) }).await;
     // From the middle, and the rest stays as it was.

@@ -14,6 +14,8 @@ use crate::state::AppState;
 /// A letter that another controller looks at in this moment is not seen: it is looked for again.
 const LOOKS_MAX: u32 = 3;
 const LOOK_PAUSE: Duration = Duration::from_millis(300);
+/// A reason and a bit.
+const LISTED_TEXT_LENGTH_MAX: usize = 1000;
 
 /// Which letters, of all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,13 +43,30 @@ pub enum Order {
     },
 }
 
-/// A letter of a list. Its body is left out: a thousand of them would fill the memory.
+/// A letter of a list.
 #[derive(Debug, Clone)]
 pub struct Listed {
     pub letter: Letter,
     pub body_size: ByteCount,
     /// Why it cannot be sent again.
     pub obstacle: Option<String>,
+}
+
+impl Listed {
+    /// Leaves out body and headers, and cuts what has no limit: thousands of them would fill the memory.
+    fn of(letter: &Letter) -> Self {
+        let cut = |text: &str| -> String { text.chars().take(LISTED_TEXT_LENGTH_MAX).collect() };
+        let mut brief = letter.clone();
+        brief.reason = cut(&letter.reason);
+        brief.type_name = cut(&letter.type_name);
+        brief.headers.clear();
+        brief.body = bytes::Bytes::new();
+        Self {
+            letter: brief,
+            body_size: ByteCount(letter.body.len() as u64),
+            obstacle: letter.check_retry().err().map(|obstacle| obstacle.to_string()),
+        }
+    }
 }
 
 /// A letter with its body, and how many more of the same id there are: the broker may lay one twice.
@@ -88,17 +107,13 @@ impl Filter {
 pub async fn list(state: &AppState, filter: &Filter) -> Result<Vec<Listed>, Error> {
     let mut listed = Vec::new();
     for class in filter.classes() {
-        let look = state.dead_letters.look(class, |letter| {
+        let keep = |letter: &Letter| {
             if filter.takes(letter) {
-                let body_size = ByteCount(letter.body.len() as u64);
-                let obstacle = letter.check_retry().err().map(|obstacle| obstacle.to_string());
-                let mut letter = letter.clone();
-                letter.body = bytes::Bytes::new();
-                listed.push(Listed { letter, body_size, obstacle });
+                listed.push(Listed::of(letter));
             }
             Verdict::Keep
-        });
-        look.await?;
+        };
+        state.dead_letters.look(class, keep, |_| {}).await?;
     }
     // Stable: letters of one moment stay in the order of their queue.
     listed.sort_by_key(|one| one.letter.died_at);
@@ -110,18 +125,19 @@ pub async fn list(state: &AppState, filter: &Filter) -> Result<Vec<Listed>, Erro
 /// Errors: `DEAD_LETTER_NOT_FOUND`, `BUS_UNREACHABLE`.
 pub async fn show(state: &AppState, id: &str) -> Result<Shown, Error> {
     for attempt in 1..=LOOKS_MAX {
-        let mut found = Vec::new();
+        // Whoever may publish chooses the ids, and may choose one a thousand times: one copy is kept, the others are counted.
+        let (mut found, mut copy_count) = (None, 0);
         for class in Class::ALL {
-            let look = state.dead_letters.look(class, |letter| {
+            let keep = |letter: &Letter| {
                 if letter.id == id {
-                    found.push(letter.clone());
+                    copy_count += 1;
+                    found.get_or_insert_with(|| letter.clone());
                 }
                 Verdict::Keep
-            });
-            look.await?;
+            };
+            state.dead_letters.look(class, keep, |_| {}).await?;
         }
-        let copy_count = found.len() as u64;
-        if let Some(letter) = found.into_iter().next() {
+        if let Some(letter) = found {
             return Ok(Shown { letter, copy_count });
         }
         pause_after(attempt).await;
@@ -149,10 +165,10 @@ pub async fn settle(
                 Chosen::Ids(_) => wanted.contains(&letter.id),
                 Chosen::All(filter) => filter.takes(letter),
             };
-            let look = state.dead_letters.look(class, |letter| {
-                if takes(letter) { decide(caller, order, letter) } else { Verdict::Keep }
-            });
-            outcomes.extend(look.await?.into_iter().map(|settled| tell(caller, settled)));
+            let settle =
+                |letter: &Letter| if takes(letter) { decide(caller, order, letter) } else { Verdict::Keep };
+            // On the record as it happens: a look that breaks off has settled what it told.
+            state.dead_letters.look(class, settle, |settled| outcomes.push(tell(caller, settled))).await?;
         }
         for outcome in &outcomes {
             wanted.remove(&outcome.id);

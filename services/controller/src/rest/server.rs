@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::middleware::{NormalizePath, from_fn};
@@ -19,6 +20,8 @@ use crate::state::AppState;
 
 /// Handlers only parse and wait; the work is on the runtime.
 const WORKER_COUNT: usize = 2;
+/// More than clients of ours keep one.
+const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(75);
 /// Running requests end within this; then the socket is closed.
 const SHUTDOWN_SECONDS_MAX: u64 = 10;
 
@@ -42,6 +45,7 @@ pub fn serve(
             .service(web::scope("/v1/{project}").configure(routes))
             .default_service(web::to(no_such_path))
     })
+    .keep_alive(CONNECTION_IDLE_MAX)
     .workers(WORKER_COUNT)
     .shutdown_timeout(SHUTDOWN_SECONDS_MAX)
     .disable_signals()
