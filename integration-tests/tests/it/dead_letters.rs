@@ -286,6 +286,7 @@ fn a_job_whose_handler_panics_each_time_is_a_dead_letter_while_the_service_goes_
         .shop
         .world
         .replace_controller(&program.with_env("HOLDFAST_DRILL", "handler_panic:intake_consumer"))?;
+    bench.shop.world.wait_until_ready()?;
     let process_id = bench.shop.world.controller.id();
     let mut job = submit_job(&bench.shop, "invoice-1");
     job.reply_to = Some(queue::subscriber("billing"));
