@@ -195,7 +195,8 @@ impl Journal {
         Ok(Some(record))
     }
 
-    /// The result is in the catalog: keeps only that the job was. A transfer's own journal goes too.
+    /// The result is in the catalog: keeps only that the job was. The journal of a transfer stays for what the saga may
+    /// still ask of the job, unless no attempt so far may run again: then nobody is left to ask for its removal.
     pub fn settle(&self, job_id: JobId, attempt: u32) -> Result<(), Error> {
         let mut known = self.known();
         let Some(record) = known.jobs.get(&job_id).filter(|job| job.attempt <= attempt && job.is_finished())
@@ -205,17 +206,27 @@ impl Journal {
         if matches!(record.phase, Phase::Settled { .. }) {
             return Ok(());
         }
+        if known.is_barred(job_id, record.attempt) {
+            self.remove_transfer(job_id)?;
+        }
         let phase = Phase::Settled { at: self.clock.now() };
         let record = JobRecord { phase, command: Vec::new(), ..record.clone() };
         self.keep(&mut known, record)
     }
 
-    /// Forgets an unfinished job that another worker runs, if it is no later attempt than `attempt_max`.
+    /// Forgets an unfinished job that another worker runs, if it is no later attempt than `attempt_max`; of a barred one
+    /// also the journal of its transfer.
     pub fn drop_job(&self, job_id: JobId, attempt_max: u32) -> Result<(), Error> {
         let mut known = self.known();
-        let ours =
-            known.jobs.get(&job_id).is_some_and(|job| job.attempt <= attempt_max && !job.is_finished());
-        if ours { self.forget(&mut known, job_id) } else { Ok(()) }
+        let Some(job) =
+            known.jobs.get(&job_id).filter(|job| job.attempt <= attempt_max && !job.is_finished())
+        else {
+            return Ok(());
+        };
+        if known.is_barred(job_id, job.attempt) {
+            self.remove_transfer(job_id)?;
+        }
+        self.forget(&mut known, job_id)
     }
 
     /// Bars all attempts up to `attempt_max`, for ever. The job's record stays.
@@ -297,7 +308,10 @@ impl Journal {
             .filter(|job| matches!(job.phase, Phase::Settled { at } if old(at)))
             .map(|job| job.job_id)
             .collect();
-        forgotten.into_iter().try_for_each(|job_id| self.forget(&mut known, job_id))
+        forgotten.into_iter().try_for_each(|job_id| {
+            self.remove_transfer(job_id)?;
+            self.forget(&mut known, job_id)
+        })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -191,3 +191,32 @@ fn settled_jobs_are_forgotten_after_a_week() {
     clock.advance(Duration::from_secs(2 * 24 * 3600));
     assert_eq!(Journal::open(dir.path(), clock).unwrap().jobs().len(), 0);
 }
+
+#[test]
+fn what_a_transfer_kept_goes_with_the_last_word_on_a_job_that_may_not_run_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::starting_at(Timestamp(1));
+    let journal = Journal::open(dir.path(), clock.clone()).unwrap();
+    let [settled, dropped, purgeable] = [(); 3].map(|()| make_id());
+    for job_id in [settled, dropped, purgeable] {
+        journal.accept(make_job(job_id, 1)).unwrap();
+        std::fs::write(journal.transfer_journal(job_id), b"what is durable").unwrap();
+    }
+    let kept = |journal: &Journal, job_id| journal.transfer_journal(job_id).try_exists().unwrap();
+    for job_id in [settled, purgeable] {
+        assert!(finish(&journal, job_id, 1));
+    }
+    for job_id in [settled, dropped] {
+        journal.bar(job_id, 1).unwrap();
+        assert!(kept(&journal, job_id), "a bar alone removes nothing: the transfer may still write");
+    }
+    journal.settle(settled, 1).unwrap();
+    journal.drop_job(dropped, 1).unwrap();
+    journal.settle(purgeable, 1).unwrap();
+    assert!(!kept(&journal, settled) && !kept(&journal, dropped));
+    assert!(kept(&journal, purgeable), "its purge is still to come");
+    drop(journal);
+    clock.advance(Duration::from_secs(8 * 24 * 3600));
+    let journal = Journal::open(dir.path(), clock).unwrap();
+    assert!(!kept(&journal, purgeable), "forgotten with its job");
+}
