@@ -26,6 +26,8 @@ pub struct Program {
 pub struct Process {
     program: Program,
     child: Child,
+    /// How long the log was when this life began, in bytes.
+    log_start: u64,
 }
 
 impl Program {
@@ -42,6 +44,7 @@ impl Program {
     /// Errors: the binary is missing; `make build` makes it.
     pub fn start(&self) -> Result<Process> {
         let log = File::options().create(true).append(true).open(&self.log)?;
+        let log_start = log.metadata()?.len();
         let child = Command::new(&self.binary)
             .args(&self.args)
             .envs(self.envs.iter().map(|(name, value)| (name, value)))
@@ -52,7 +55,7 @@ impl Program {
             .with_context(|| {
                 format!("{} cannot be started; run `make build` first", self.binary.display())
             })?;
-        Ok(Process { program: self.clone(), child })
+        Ok(Process { program: self.clone(), child, log_start })
     }
 }
 
@@ -73,6 +76,14 @@ impl Process {
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.program.log).unwrap_or_default()
+    }
+
+    /// What the process wrote since its last start.
+    #[must_use]
+    pub fn log_of_this_life(&self) -> String {
+        let log = self.log();
+        let start = usize::try_from(self.log_start).unwrap_or(usize::MAX);
+        log.get(start..).unwrap_or_default().to_owned()
     }
 
     /// Ends the process without a chance to clean up, as a power cut does.

@@ -1,7 +1,9 @@
 //! Who kills. It draws what it does next from the seed, whatever became of what it did before, so that one seed gives one
-//! schedule; what cannot be done to a process that is down already is passed over.
+//! schedule on machines that are quick enough; what cannot be done to a process that is down already is passed over.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -205,7 +207,9 @@ impl Nemesis {
                 State::Up
             }
             State::Stopping { since, pause } => match process(world, victim).ended()? {
-                Some(status) if status.success() => State::Down { until: now + pause },
+                Some(status) if status.success() || !has_begun(process(world, victim), status) => {
+                    State::Down { until: now + pause }
+                }
                 Some(status) => {
                     account.find(format!("{} was asked to stop and ended with {status}", name(victim)));
                     State::Down { until: now + pause }
@@ -245,6 +249,12 @@ impl Nemesis {
         }
         Ok(())
     }
+}
+
+/// Whether a stopped service had come so far as to hear the signal: one that is stopped in the moment of its start ends by it,
+/// as any program does.
+fn has_begun(process: &Process, status: ExitStatus) -> bool {
+    status.signal() != Some(Signal::TERM.as_raw()) || process.log_of_this_life().contains(" runs")
 }
 
 const fn name(victim: Victim) -> &'static str {
