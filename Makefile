@@ -39,7 +39,7 @@ update: ## Rewrites the generated files (broker definitions, AsyncAPI document, 
 	UPDATE=1 $(CARGO) test --locked -p bus-config -p proto -p tidy
 	UPDATE=1 $(CARGO) test --locked -p controller --test it the_pictures_of_all_sagas
 
-demo: deps ## Two snapshots and three restores of real disks, on this machine, in a few minutes
+demo: deps ## Two snapshots and two restores of real disks, on this machine, in a few minutes
 	$(CARGO) build --locked --workspace --bins
 	@$(CARGO_TARGET_DIR)/debug/demo
 

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use crate::topology::{Exchange, Policy, Queue};
 use crate::{Binding, VHOST, base_topology, policies};
 
+/// Every exchange routes by words of the key.
+pub(crate) const EXCHANGE_KIND: &str = "topic";
+
 /// The definitions of the vhost.
 #[must_use]
 pub fn definitions() -> Value {
@@ -41,7 +44,7 @@ fn exchange(exchange: &Exchange) -> Value {
     json!({
         "vhost": VHOST,
         "name": exchange.name,
-        "type": "topic",
+        "type": EXCHANGE_KIND,
         "durable": true,
         "auto_delete": false,
         "internal": false,

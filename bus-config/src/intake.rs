@@ -3,9 +3,7 @@
 
 use model::{JobKind, ProjectId, ServiceName};
 
-use crate::{
-    Binding, Permissions, Queue, Role, TopicPermission, Topology, exchange, key, queue, subscriber_topology,
-};
+use crate::{Role, Topology, exchange, key, queue, subscriber_topology};
 
 /// What a service is enrolled for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,31 +24,10 @@ pub enum Subscription {
 }
 
 impl Enrolment {
-    /// The name of the AMQP user.
+    /// Its user and its rights.
     #[must_use]
-    pub fn user(&self) -> String {
-        self.role().user()
-    }
-
-    /// Rights on exchanges and queues: those of the role, and without a kind no writing at all.
-    #[must_use]
-    pub fn permissions(&self) -> Permissions {
-        let mut permissions = self.role().permissions();
-        if self.kinds.is_empty() {
-            crate::role::NOTHING.clone_into(&mut permissions.write);
-        }
-        permissions
-    }
-
-    /// Rights on routing keys: those of its kinds. The controller looks into the message as well.
-    #[must_use]
-    pub fn topic_permissions(&self) -> Vec<TopicPermission> {
-        let kinds: Vec<&str> = self.kinds.iter().map(|kind| kind.as_str()).collect();
-        let write = match kinds.as_slice() {
-            [] => crate::role::NOTHING.to_owned(),
-            kinds => format!(r"^job\.({})$", kinds.join("|")),
-        };
-        vec![TopicPermission { exchange: exchange::INTAKE, write, read: crate::role::NOTHING.to_owned() }]
+    pub fn role(&self) -> Role {
+        Role::Intake(self.service.to_string(), self.kinds.clone())
     }
 
     /// Its queue, and how facts get there.
@@ -59,20 +36,12 @@ impl Enrolment {
         let service = self.service.as_str();
         match &self.subscription {
             Subscription::Projects(projects) => subscriber_topology(service, projects),
-            Subscription::AllProjects => {
-                let queue = queue::subscriber(service);
-                let routing_key = key::FACTS_OF_ALL_PROJECTS.to_owned();
-                Topology {
-                    queues: vec![Queue { name: queue.clone() }],
-                    bindings: vec![Binding { exchange: exchange::EVT, queue, routing_key }],
-                    ..Topology::default()
-                }
-            }
+            Subscription::AllProjects => Topology::default().with(
+                exchange::EVT,
+                queue::subscriber(service),
+                key::FACTS_OF_ALL_PROJECTS,
+            ),
         }
-    }
-
-    fn role(&self) -> Role {
-        Role::Intake(self.service.to_string())
     }
 }
 
@@ -87,12 +56,12 @@ mod tests {
     #[test]
     fn a_service_may_write_the_keys_of_its_kinds_and_no_others() {
         let one = make(&[JobKind::Snapshot], Subscription::Projects(Vec::new()));
-        assert_eq!(one.topic_permissions()[0].write, r"^job\.(snapshot)$");
-        assert_eq!(one.permissions().write, r"^(holdfast\.intake)$");
+        assert_eq!(one.role().topic_permissions()[0].write, r"^job\.(snapshot)$");
+        assert_eq!(one.role().permissions().write, r"^(holdfast\.intake)$");
         let listener = make(&[], Subscription::AllProjects);
-        assert_eq!(listener.topic_permissions()[0].write, "^$");
-        assert_eq!(listener.permissions().write, "^$");
-        assert_eq!(listener.permissions().read, r"^(holdfast\.q\.sub\.billing)$");
+        assert_eq!(listener.role().topic_permissions()[0].write, "^$");
+        assert_eq!(listener.role().permissions().write, "^$");
+        assert_eq!(listener.role().permissions().read, r"^(holdfast\.q\.sub\.billing)$");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who may do what. Only the controller may declare.
 
-use model::{HostName, PoolName};
+use model::{HostName, JobKind, PoolName};
 
 use crate::{Class, exchange, key, queue, user};
 
@@ -11,8 +11,8 @@ pub enum Role {
     Dmapi,
     /// The datamover of a host, and the pools it serves.
     Mover(HostName, Vec<PoolName>),
-    /// Another service, by its name.
-    Intake(String),
+    /// Another service, by its name, and the kinds of jobs that it may submit; none: it only listens.
+    Intake(String, Vec<JobKind>),
     /// Sees names and counts of queues by the management API: the controllers' status, people, monitoring.
     Monitor,
 }
@@ -34,7 +34,7 @@ pub struct TopicPermission {
 }
 
 /// Matches no name that exists.
-pub(crate) const NOTHING: &str = "^$";
+const NOTHING: &str = "^$";
 
 impl Role {
     /// The name of the AMQP user.
@@ -44,7 +44,7 @@ impl Role {
             Self::Controller => user::CONTROLLER.to_owned(),
             Self::Dmapi => user::DMAPI.to_owned(),
             Self::Mover(host, _) => user::mover(host),
-            Self::Intake(service) => user::intake(service),
+            Self::Intake(service, _) => user::intake(service),
             Self::Monitor => user::MONITOR.to_owned(),
         }
     }
@@ -78,7 +78,10 @@ impl Role {
                 queues.extend(pools.iter().map(queue::mover_pool));
                 own(one_of(&[exchange::REP, exchange::HB, exchange::DLX]), one_of(&queues))
             }
-            Self::Intake(service) => own(one_of(&[exchange::INTAKE]), one_of(&[queue::subscriber(service)])),
+            Self::Intake(service, kinds) => {
+                let write = if kinds.is_empty() { NOTHING.to_owned() } else { one_of(&[exchange::INTAKE]) };
+                own(write, one_of(&[queue::subscriber(service)]))
+            }
             // Reading a queue takes from it. Dead letters too are read through the controller, which keeps the record.
             // The tag alone lets it see names and counts; over AMQP it may do nothing.
             Self::Monitor => own(NOTHING.to_owned(), NOTHING.to_owned()),
@@ -103,7 +106,15 @@ impl Role {
                 write_only(exchange::HB, format!("^hb\\.{}$", escape(&host.routing_word()))),
                 dead_letters_of(Class::Mover),
             ],
-            Self::Intake(_) => vec![write_only(exchange::INTAKE, r"^job\..*".to_owned())],
+            // The controller looks into the message as well.
+            Self::Intake(_, kinds) => {
+                let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+                let write = match kinds.as_slice() {
+                    [] => NOTHING.to_owned(),
+                    kinds => format!(r"^job\.({})$", kinds.join("|")),
+                };
+                vec![write_only(exchange::INTAKE, write)]
+            }
         }
     }
 }
@@ -152,7 +163,7 @@ mod tests {
     #[test]
     fn only_the_controller_may_declare() {
         let host: HostName = "h".parse().unwrap();
-        let intake = Role::Intake("billing".to_owned());
+        let intake = Role::Intake("billing".to_owned(), JobKind::ALL.to_vec());
         for role in [Role::Dmapi, Role::Mover(host, vec![]), intake, Role::Monitor] {
             assert_eq!(role.permissions().configure, NOTHING, "{role:?}");
         }

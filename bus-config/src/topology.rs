@@ -58,7 +58,12 @@ pub struct Topology {
 }
 
 impl Topology {
-    fn with(mut self, exchange: &'static str, queue: String, routing_key: impl Into<String>) -> Self {
+    pub(crate) fn with(
+        mut self,
+        exchange: &'static str,
+        queue: String,
+        routing_key: impl Into<String>,
+    ) -> Self {
         self.queues.push(Queue { name: queue.clone() });
         self.bindings.push(Binding { exchange, queue, routing_key: routing_key.into() });
         self

@@ -71,7 +71,7 @@ pub fn make_ext4(path: &Path, size_mib: u64, from: &Path) -> Result<()> {
 /// Turns a raw disk into a qcow2 one beside it, and removes the raw one.
 pub fn turn_into_qcow2(raw: &Path) -> Result<PathBuf> {
     let qcow2 = raw.with_extension("qcow2");
-    run_tool(Command::new("qemu-img").args(["convert", "-f", "raw", "-O", "qcow2"]).arg(raw).arg(&qcow2))?;
+    convert((raw, "raw"), (&qcow2, "qcow2"))?;
     std::fs::remove_file(raw)?;
     Ok(qcow2)
 }

@@ -97,28 +97,12 @@ impl World {
         snapshot: SnapshotId,
         chosen: &[(InstanceId, &str)],
     ) -> Result<RestoreId> {
-        let instances = chosen.iter().map(|(id, name)| RestoreInstanceOptions {
-            id: id.to_string(),
-            include: LooseBool(true),
-            name: Some((*name).to_owned()),
-            more: std::collections::BTreeMap::new(),
-        });
-        let options = RestoreOptions {
-            restore_type: Some("selective".to_owned()),
-            openstack: OpenstackOptions { instances: instances.collect(), ..OpenstackOptions::default() },
-            ..RestoreOptions::default()
-        };
-        self.start_restore(snapshot, options)
+        self.start_restore(snapshot, selective(chosen))
     }
 
     /// Asks for all instances under their old names.
     pub fn start_one_click_restore(&self, snapshot: SnapshotId) -> Result<RestoreId> {
-        let options = RestoreOptions {
-            restore_type: Some("oneclick".to_owned()),
-            oneclickrestore: LooseBool(true),
-            ..RestoreOptions::default()
-        };
-        self.start_restore(snapshot, options)
+        self.start_restore(snapshot, one_click())
     }
 
     fn start_restore(&self, snapshot: SnapshotId, options: RestoreOptions) -> Result<RestoreId> {
@@ -156,4 +140,28 @@ impl World {
 
 fn is_at_rest(phase: &str) -> bool {
     matches!(phase, "succeeded" | "compensated" | "stuck" | "abandoned")
+}
+
+/// Chosen instances under new names.
+pub fn selective<N: AsRef<str>>(chosen: &[(InstanceId, N)]) -> RestoreOptions {
+    let instances = chosen.iter().map(|(id, name)| RestoreInstanceOptions {
+        id: id.to_string(),
+        include: LooseBool(true),
+        name: Some(name.as_ref().to_owned()),
+        more: std::collections::BTreeMap::new(),
+    });
+    RestoreOptions {
+        restore_type: Some("selective".to_owned()),
+        openstack: OpenstackOptions { instances: instances.collect(), ..OpenstackOptions::default() },
+        ..RestoreOptions::default()
+    }
+}
+
+/// All instances under their old names.
+pub fn one_click() -> RestoreOptions {
+    RestoreOptions {
+        restore_type: Some("oneclick".to_owned()),
+        oneclickrestore: LooseBool(true),
+        ..RestoreOptions::default()
+    }
 }

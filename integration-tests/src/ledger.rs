@@ -20,6 +20,11 @@ impl Ledger {
         Ok(Self(entries))
     }
 
+    /// Lists what a directory cloud holds but for its diary, its lock and its fault table.
+    pub fn of_cloud(root: &Path) -> Result<Self> {
+        Self::of(root, &["effects.log", ".lock", "faults.toml"])
+    }
+
     /// What the other has more, less or otherwise.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Vec<String> {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::schema::Messages;
 use super::{BINDING_VERSION, JSON_SUFFIX, refs};
+use crate::definitions::EXCHANGE_KIND;
 use crate::{
     Binding, Topology, VHOST, base_topology, exchange, fact, host_topology, pool_topology, queue,
     subscriber_topology, user,
@@ -102,12 +103,8 @@ impl Channel {
     }
 
     pub(super) fn render(&self) -> Value {
-        let exchanges = crate::definitions()["exchanges"].take();
-        let mut exchanges = exchanges.as_array().into_iter().flatten();
-        let kind = exchanges.find(|exchange| exchange["name"] == self.exchange);
-        let kind = &kind.expect("a binding is to an exchange of the table")["type"];
         let exchange = json!({
-            "name": self.exchange, "type": kind, "durable": true, "autoDelete": false, "vhost": VHOST,
+            "name": self.exchange, "type": EXCHANGE_KIND, "durable": true, "autoDelete": false, "vhost": VHOST,
         });
         let mut channel = json!({
             "address": self.address,
@@ -184,11 +181,12 @@ const VERB: (&str, &str) = ("verb", "The message's name in snake case.");
 const CONTROLLER: &[&str] = &[user::CONTROLLER];
 const DMAPI: &[&str] = &[user::DMAPI];
 const MOVER: &[&str] = &[user::MOVER_PREFIX];
+const WORKERS: &[&str] = &[user::DMAPI, user::MOVER_PREFIX];
 
 #[rustfmt::skip] // a table
 const INTERNAL: [Internal; 11] = [
-    row(("ctrl_rep", "Replies of workers"), "receive", (&[user::DMAPI, user::MOVER_PREFIX], CONTROLLER), &["rep/v1/rep"], ("kind", VERB.1)),
-    row(("ctrl_hb", "Heartbeats of datamovers"), "receive", (MOVER, CONTROLLER), &["hb/v1/hb"], ("host", "A compute host's name, with _ for dots.")),
+    row(("ctrl_rep", "Replies of workers"), "receive", (WORKERS, CONTROLLER), &["rep/v1/rep"], ("kind", VERB.1)),
+    row(("ctrl_hb", "Heartbeats of datamovers and dmapi"), "receive", (WORKERS, CONTROLLER), &["hb/v1/hb"], ("host", "A compute host's name, with _ for dots.")),
     row(("ctrl_cloud", "Commands to cloud workers"), "send", (CONTROLLER, CONTROLLER), &["cmd/v1/cloud"], VERB),
     row(("dmapi", "Commands to be placed"), "send", (CONTROLLER, DMAPI), &["cmd/v1/mover"], VERB),
     row(("mover_host", "Jobs of one host"), "send", (DMAPI, MOVER), &["cmd/v1/mover"], VERB),

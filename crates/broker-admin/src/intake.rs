@@ -39,11 +39,7 @@ impl Admin {
             }
         }
         self.declare(&topology).await?;
-        let user = enrolment.user();
-        self.put_user(&user, password, &[]).await?;
-        // Routing keys first: without them the rights on the exchange would be wider for a moment.
-        self.put_topic_permissions(&user, &enrolment.topic_permissions()).await?;
-        self.put_permissions(&user, &enrolment.permissions()).await
+        self.put_role(&enrolment.role(), password).await
     }
 
     /// Removes a service: user, then queue with what it holds.

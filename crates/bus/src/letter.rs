@@ -6,6 +6,7 @@
 //! may publish, so what a letter says of itself counts as far as that user's rights go. See docs/decisions/0006.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bus_config::{Class, leads_to, may_lay, may_send, user};
 use bytes::Bytes;
@@ -28,6 +29,15 @@ pub enum LaidBy {
     Broker,
     /// A consumer, by its user.
     User(String),
+}
+
+impl fmt::Display for LaidBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Broker => "the broker",
+            Self::User(user) => user,
+        })
+    }
 }
 
 /// A dead letter.
@@ -106,7 +116,7 @@ impl Letter {
         let text =
             |value: &Option<lapin::types::ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
         let user = text(properties.user_id());
-        let death = brokers_death(&headers, user.as_deref())
+        let death = brokers_death(&headers, sender_of(properties))
             .unwrap_or_else(|| consumers_death(&headers, user.as_deref()));
         let message_id = text(properties.message_id()).filter(|id| id.parse::<MessageId>().is_ok());
         // Consumers take out what was not ours; the broker does not.
@@ -168,10 +178,7 @@ impl Letter {
         };
         if !is_vouched || !may_send(&sender, exchange, routing_key) || !leads_to(exchange, routing_key, queue)
         {
-            let laid_by = match &self.laid_by {
-                LaidBy::Broker => "the broker".to_owned(),
-                LaidBy::User(user) => user.clone(),
-            };
+            let laid_by = self.laid_by.to_string();
             return Err(NotRetriable::NotProved { laid_by, sender, queue: queue.clone() });
         }
         Ok(Origin { exchange: exchange.clone(), routing_key: routing_key.clone(), sender })
@@ -248,9 +255,9 @@ fn size_of_value(value: &AMQPValue) -> usize {
     }
 }
 
-/// The broker lays a message as its sender published it, so the sender is the property's. Consumers take `x-death` out of
+/// The broker lays a message as its `sender` published it. Consumers take `x-death` out of
 /// what they lay; one who did not would only speak for himself.
-fn brokers_death(headers: &FieldTable, user: Option<&str>) -> Option<Death> {
+fn brokers_death(headers: &FieldTable, sender: Option<String>) -> Option<Death> {
     let AMQPValue::FieldArray(deaths) = headers.inner().get(BROKERS_DEATHS)? else { return None };
     let Some(AMQPValue::FieldTable(death)) = deaths.as_slice().first() else { return None };
     let queue = text(death, "queue");
@@ -272,11 +279,10 @@ fn brokers_death(headers: &FieldTable, user: Option<&str>) -> Option<Death> {
         }
         _ => None,
     };
-    let retried_for = text(headers, header::RETRIED_FOR).filter(|_| user == Some(user::CONTROLLER));
     Some(Death {
         reason,
         laid_by: LaidBy::Broker,
-        sender: retried_for.or_else(|| user.map(str::to_owned)),
+        sender,
         exchange: text(death, "exchange"),
         queue,
         routing_key,

@@ -88,12 +88,7 @@ impl WorkerLoad {
         Ok(Self {
             worker: row.parse("worker")?,
             job_count: row.number("count")?,
-            progress: JobProgress {
-                bytes_total: row.bytes("bytes_total")?,
-                bytes_done: row.bytes("bytes_done")?,
-                bytes_read: row.bytes("bytes_read")?,
-                bytes_stored: row.bytes("bytes_stored")?,
-            },
+            progress: JobProgress::read(row)?,
         })
     }
 }

@@ -205,6 +205,18 @@ impl Tx {
     }
 }
 
+impl JobProgress {
+    /// The columns are the same in rows of jobs and in their sums.
+    pub(crate) fn read(row: &Row) -> Result<Self> {
+        Ok(Self {
+            bytes_total: row.bytes("bytes_total")?,
+            bytes_done: row.bytes("bytes_done")?,
+            bytes_read: row.bytes("bytes_read")?,
+            bytes_stored: row.bytes("bytes_stored")?,
+        })
+    }
+}
+
 impl JobRow {
     /// Which branch it is of.
     #[must_use]
@@ -235,12 +247,7 @@ impl JobRow {
             command_body: row.blob("command_body")?,
             lease_until: row.time_opt("lease_until")?,
             deadline_at: row.time("deadline_at")?,
-            progress: JobProgress {
-                bytes_total: row.bytes("bytes_total")?,
-                bytes_done: row.bytes("bytes_done")?,
-                bytes_read: row.bytes("bytes_read")?,
-                bytes_stored: row.bytes("bytes_stored")?,
-            },
+            progress: JobProgress::read(row)?,
             updated_at: row.time("updated_at")?,
         })
     }

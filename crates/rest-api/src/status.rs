@@ -171,8 +171,16 @@ impl PartState {
     }
 }
 
+impl SagaFigures {
+    /// Those that wait for an operator.
+    #[must_use]
+    pub fn stuck_count(&self) -> u64 {
+        self.unfinished.iter().filter(|row| row.phase == "stuck").map(|row| row.count).sum()
+    }
+}
+
 impl Reach {
-    /// The word in bodies.
+    /// The words for people.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -33,8 +33,6 @@ pub trait ErasedSaga<Request, Output>: fmt::Debug + Send + Sync {
     fn kind(&self) -> &'static str;
     fn version(&self) -> u32;
     fn shape(&self) -> &Shape;
-    /// How long the whole may take.
-    fn deadline(&self) -> Duration;
     /// How long an attempt of the step's action may take before it is lost; compensations have the same.
     fn step_deadline(&self, step: StepIndex) -> Option<Duration>;
     /// The facts of a saga that has learned nothing.
@@ -94,10 +92,6 @@ impl<S: Saga> ErasedSaga<S::Request, S::Output> for Definition<S> {
 
     fn shape(&self) -> &Shape {
         &self.shape
-    }
-
-    fn deadline(&self) -> Duration {
-        S::DEADLINE
     }
 
     fn step_deadline(&self, step: StepIndex) -> Option<Duration> {

@@ -24,6 +24,10 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Each of them.
+    pub const ALL: [Self; 6] =
+        [Self::Forward, Self::Backward, Self::Succeeded, Self::Compensated, Self::Stuck, Self::Abandoned];
+
     /// The word in the database and the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -53,7 +57,7 @@ impl std::fmt::Display for Phase {
 impl std::str::FromStr for Phase {
     type Err = model::InvalidState;
     fn from_str(text: &str) -> Result<Self, model::InvalidState> {
-        [Self::Forward, Self::Backward, Self::Succeeded, Self::Compensated, Self::Stuck, Self::Abandoned]
+        Self::ALL
             .into_iter()
             .find(|phase| phase.as_str() == text)
             .ok_or_else(|| model::InvalidState { noun: "saga phase", text: text.to_owned() })

@@ -132,7 +132,7 @@ impl Broker {
         let password = make_password();
         match role {
             Role::Mover(host, pools) => self.admin.enroll_host(host, pools, &password).await?,
-            Role::Intake(service) => {
+            Role::Intake(service, _) => {
                 self.admin.declare(&subscriber_topology(service, &[])).await?;
                 self.admin.put_role(role, &password).await?;
             }

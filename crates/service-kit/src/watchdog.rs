@@ -207,8 +207,8 @@ mod tests {
     const COUNT: u32 = 10;
 
     fn run(work: impl Future<Output = ()>) -> Option<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(wait_in_slices(work, SLICE, COUNT))
+        let clock = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        clock.unwrap().block_on(wait_in_slices(work, SLICE, COUNT))
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
         let answered_after_a_stop = async {
             tokio::task::yield_now().await;
             // As SIGSTOP does: no time is left of all the slices together, if they were measured as one.
-            std::thread::sleep(SLICE * COUNT * 2);
+            tokio::time::advance(SLICE * COUNT * 2).await;
             tokio::time::sleep(SLICE * 2).await;
         };
         assert_eq!(run(answered_after_a_stop), Some(()));

@@ -13,6 +13,7 @@ use datamover::pipeline::backup::{self, Backup};
 use datamover::pipeline::restore::{self, Restore};
 use datamover::pipeline::{Control, Means, RateLimit};
 use datamover::targets::Targets;
+use integration_tests::disks::digest;
 use model::{ByteCount, DiskFormat, DiskLocation, LineageId, SnapshotId, TargetId};
 use proto::rep::v1::{DiskTransferred, DiskWritten};
 use runtime::{Entropy, FaultTable, SystemClock};
@@ -103,12 +104,6 @@ impl Carrier {
         std::fs::remove_file(&path)?;
         Ok(())
     }
-}
-
-fn digest(path: &Path) -> Result<blake3::Hash> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(std::fs::File::open(path)?)?;
-    Ok(hasher.finalize())
 }
 
 fn said(halt: Halt) -> anyhow::Error {

@@ -6,15 +6,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use model::SnapshotId;
-use rest_api::{
-    LooseBool, NewRestore, OpenstackOptions, RestoreInstanceOptions, RestoreOptions, RestoreSummary,
-    SnapshotSummary,
-};
+use rest_api::{RestoreSummary, SnapshotSummary};
 
 use super::account::Account;
 use super::estate::Estate;
+use super::leftovers;
 use super::user::{Answer, Place, Taken, User, call, is_over};
-use super::{cloud_ledger, leftovers};
 use crate::ledger::Ledger;
 use crate::wait;
 use crate::world::World;
@@ -24,11 +21,6 @@ const QUEUES_DEADLINE: Duration = Duration::from_secs(60);
 const STOP_DEADLINE: Duration = Duration::from_secs(40);
 /// Snapshots that are brought back by the services; all are read back by the judge himself.
 const RESTORES_MAX: usize = 12;
-
-/// The cloud, to compare with.
-pub(super) fn list_cloud(world: &World) -> Result<Ledger> {
-    cloud_ledger(&world.places.cloud())
-}
 
 /// Judges all of it. Stops the services.
 pub(super) fn judge(
@@ -140,20 +132,12 @@ fn restore_some(
 ) -> Result<()> {
     let every = taken.len().div_ceil(RESTORES_MAX).max(1);
     for (number, one) in taken.iter().step_by(every).enumerate() {
-        let chosen = estate.sites[one.site].machines.iter().map(|machine| RestoreInstanceOptions {
-            id: machine.id.to_string(),
-            include: LooseBool(true),
-            name: Some(format!("{}-at-the-end-{number}", machine.name)),
-            more: BTreeMap::new(),
-        });
-        let options = RestoreOptions {
-            restore_type: Some("selective".to_owned()),
-            openstack: OpenstackOptions { instances: chosen.collect(), ..OpenstackOptions::default() },
-            ..RestoreOptions::default()
-        };
-        let new = NewRestore { options, ..NewRestore::default() };
-        let asked = world.block_on(world.client.create_restore(one.id, new))?;
-        let restore = world.wait_for_restore(asked.summary.id)?;
+        let machines = &estate.sites[one.site].machines;
+        let names: Vec<String> =
+            machines.iter().map(|machine| format!("{}-at-the-end-{number}", machine.name)).collect();
+        let chosen: Vec<_> =
+            machines.iter().zip(&names).map(|(machine, name)| (machine.id, name.as_str())).collect();
+        let restore = world.wait_for_restore(world.start_selective_restore(one.id, &chosen)?)?;
         if restore.summary.status != "available" {
             let (status, why) = (&restore.summary.status, &restore.summary.error_msg);
             account.find(format!("snapshot {} cannot be restored: {status}, {why:?}", one.id));
@@ -188,7 +172,7 @@ fn judge_queues(world: &World, account: &mut Account) {
 
 /// The cloud is as it was, but for the bytes of the disks that the soak itself changed.
 fn judge_cloud(world: &World, before: &Ledger, account: &mut Account) -> Result<()> {
-    for line in before.difference(&list_cloud(world)?) {
+    for line in before.difference(&Ledger::of_cloud(&world.places.cloud())?) {
         if !(line.starts_with("~ instances/") && line.contains("/disk")) {
             account.find(format!("the cloud is not as it was: {line}"));
         }

@@ -64,7 +64,7 @@ fn soak(root: &Path, length: Duration, seed: u64) -> Result<bool> {
     // The judge counts them, and keeps what it found.
     world.announce_dead_letters();
     estate.protect(&world)?;
-    let before = judge::list_cloud(&world)?;
+    let before = Ledger::of_cloud(&world.places.cloud())?;
     let mut account = Account::default();
     let mut cast =
         Cast { user: User::new(seed.wrapping_add(1)), nemesis: Nemesis::new(seed.wrapping_add(2)) };
@@ -123,9 +123,4 @@ fn read(name: &str, default: u64) -> Result<u64> {
 #[allow(clippy::print_stdout)] // what the run is for
 fn say(text: &str) {
     println!("{text}");
-}
-
-/// What the cloud holds but for its diary, its lock and its fault table.
-fn cloud_ledger(cloud: &Path) -> Result<Ledger> {
-    Ledger::of(cloud, &["effects.log", ".lock", "faults.toml"])
 }

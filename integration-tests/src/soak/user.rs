@@ -9,13 +9,11 @@ use model::{InstanceId, RestoreId, SagaId, SnapshotId, VolumeId};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::{Rng as _, seq::IndexedRandom as _};
-use rest_api::{
-    LooseBool, NewRestore, NewSnapshot, OpenstackOptions, Restore, RestoreInstanceOptions, RestoreOptions,
-    Snapshot,
-};
+use rest_api::{NewRestore, NewSnapshot, Restore, Snapshot};
 
 use super::account::Account;
 use super::estate::{Estate, Point};
+use crate::jobs;
 use crate::world::World;
 
 /// Two cores carry no more at once.
@@ -176,19 +174,10 @@ impl User {
         let Place { world, estate } = place;
         let machines = &estate.sites[job.site].machines;
         let count = self.rng.random_range(1..=machines.len());
-        let chosen = machines.iter().take(count).map(|machine| RestoreInstanceOptions {
-            id: machine.id.to_string(),
-            include: LooseBool(true),
-            name: Some(format!("{}-of-{}", machine.name, job.name)),
-            more: BTreeMap::new(),
-        });
-        let instances = if one_click { Vec::new() } else { chosen.collect() };
-        let options = RestoreOptions {
-            restore_type: Some(if one_click { "oneclick" } else { "selective" }.to_owned()),
-            oneclickrestore: LooseBool(one_click),
-            openstack: OpenstackOptions { instances, ..OpenstackOptions::default() },
-            ..RestoreOptions::default()
-        };
+        let chosen = machines.iter().take(count);
+        let chosen: Vec<_> =
+            chosen.map(|machine| (machine.id, format!("{}-of-{}", machine.name, job.name))).collect();
+        let options = if one_click { jobs::one_click() } else { jobs::selective(&chosen) };
         if one_click {
             estate.set_aside(&world.places.cloud(), job.site, true)?;
         }

@@ -59,7 +59,7 @@ fn a_controller_killed_at_any_commit_of_a_snapshot_finishes_it() -> Result<()> {
         for number in 1..=NUMBER_MAX {
             shop.world.replace_controller(&drilled(&plain, point, number))?;
             // The answer may be lost with the process.
-            let _ = shop.world.start_snapshot(shop.workload, true);
+            let asked = shop.world.start_snapshot(shop.workload, true);
             let struck = wait_for_strike(&mut shop, |shop| {
                 let newest =
                     shop.world.block_on(shop.world.client.show_snapshot(newest_snapshot(shop)?))?.summary;
@@ -75,6 +75,7 @@ fn a_controller_killed_at_any_commit_of_a_snapshot_finishes_it() -> Result<()> {
             let left = cloud.difference(&shop.cloud_ledger()?);
             ensure!(left.is_empty(), "{}: left in the cloud: {left:?}", name());
             if !struck {
+                asked.with_context(name)?;
                 ensure!(number > 15, "a snapshot made only {number} transactions");
                 break;
             }
@@ -92,7 +93,7 @@ fn a_controller_killed_at_any_commit_of_a_restore_finishes_it() -> Result<()> {
             shop.world.replace_controller(&drilled(&plain, point, number))?;
             let name = format!("web-{point}-{number}").replace('_', "-");
             // The answer may be lost with the process.
-            let _ = shop.world.start_selective_restore(snapshot, &[(shop.web, &name)]);
+            let asked = shop.world.start_selective_restore(snapshot, &[(shop.web, &name)]);
             let struck = wait_for_strike(&mut shop, |shop| {
                 let newest =
                     shop.world.block_on(shop.world.client.show_restore(newest_restore(shop)?))?.summary;
@@ -106,6 +107,7 @@ fn a_controller_killed_at_any_commit_of_a_restore_finishes_it() -> Result<()> {
             shop.assert_restored(&restore, 0).with_context(|| name.clone())?;
             shop.assert_no_effect_twice().with_context(|| name.clone())?;
             if !struck {
+                asked.with_context(|| name.clone())?;
                 ensure!(number > 6, "a restore made only {number} transactions");
                 break;
             }

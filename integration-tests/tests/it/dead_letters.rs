@@ -42,7 +42,7 @@ impl Bench {
     fn open() -> Result<Self> {
         let shop = Shop::open(Spec::default())?;
         let host = shop.world.spec.hosts[0].clone();
-        let billing_role = Role::Intake("billing".to_owned());
+        let billing_role = Role::Intake("billing".to_owned(), model::JobKind::ALL.to_vec());
         let billing_password = shop.world.block_on(shop.world.broker.create_user(&billing_role))?;
         let billing = shop.world.session_as(&billing_role.user(), billing_password.clone())?;
         let password_of = |config: &str| -> Result<SecretString> {

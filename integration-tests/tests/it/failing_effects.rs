@@ -7,7 +7,8 @@ use integration_tests::wait;
 use integration_tests::world::Spec;
 use model::{RestoreId, SagaId, SnapshotId};
 
-use crate::fixture::Shop;
+use crate::drill::Drill;
+use crate::fixture::{Before, Shop};
 
 const SETTLE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(120);
 
@@ -37,52 +38,17 @@ impl Failing {
     }
 
     fn inject(&self, shop: &Shop) -> Result<Drill> {
-        let path = shop.world.places.faults();
         let times = self.times.map(|times| format!("times = {times}\n")).unwrap_or_default();
-        let text = format!(
-            "[[fault]]\neffect = \"{}\"\nfail = \"{}\"\nafter = {}\n{times}",
-            self.effect, self.kind, self.after
-        );
-        // A service reads the table at every effect: it must never see half of it.
-        let draft = path.with_extension("draft");
-        std::fs::write(&draft, text)?;
-        std::fs::rename(&draft, &path)?;
-        Ok(Drill(path))
+        let (effect, kind, after) = (self.effect, self.kind, self.after);
+        Drill::begin(shop, &[&format!("effect = \"{effect}\"\nfail = \"{kind}\"\nafter = {after}\n{times}")])
     }
 }
 
-/// An injected fault; dropping it ends the drill.
-struct Drill(std::path::PathBuf);
-
-impl Drop for Drill {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-struct Before {
-    cloud: Ledger,
-    target: Ledger,
-}
-
-impl Before {
-    fn of(shop: &Shop) -> Result<Self> {
-        Ok(Self { cloud: shop.cloud_ledger()?, target: shop.target_ledger()? })
-    }
-
-    fn assert_unchanged(&self, shop: &Shop, failing: Failing) -> Result<()> {
-        let cloud = self.cloud.difference(&shop.cloud_ledger()?);
-        let target = self.target.difference(&shop.target_ledger()?);
-        ensure!(cloud.is_empty(), "{failing:?} left in the cloud: {cloud:?}\n{}", shop.world.logs());
-        ensure!(target.is_empty(), "{failing:?} left on the target: {target:?}\n{}", shop.world.logs());
-        let workload = shop.world.block_on(shop.world.client.show_workload(shop.workload))?;
-        ensure!(
-            workload.summary.status == "available",
-            "{failing:?}: the workload is {}",
-            workload.summary.status
-        );
-        Ok(())
-    }
+fn assert_taken_back(before: &Before, shop: &Shop, failing: Failing) -> Result<()> {
+    before
+        .assert_unchanged(shop)
+        .and_then(|()| shop.assert_workload_is("available"))
+        .with_context(|| format!("{failing:?}"))
 }
 
 fn check_snapshot_is_taken_back(shop: &Shop, failing: Failing, full: bool) -> Result<()> {
@@ -102,7 +68,7 @@ fn check_snapshot_is_taken_back(shop: &Shop, failing: Failing, full: bool) -> Re
         snapshot.summary.error_code.as_deref(),
         snapshot.summary.error_msg.as_deref(),
     )?;
-    before.assert_unchanged(shop, failing)
+    assert_taken_back(&before, shop, failing)
 }
 
 fn check_restore_is_taken_back(shop: &Shop, snapshot: SnapshotId, failing: Failing) -> Result<()> {
@@ -120,7 +86,7 @@ fn check_restore_is_taken_back(shop: &Shop, snapshot: SnapshotId, failing: Faili
         restore.summary.error_code.as_deref(),
         restore.summary.error_msg.as_deref(),
     )?;
-    before.assert_unchanged(shop, failing)?;
+    assert_taken_back(&before, shop, failing)?;
     let snapshot = shop.world.block_on(shop.world.client.show_snapshot(snapshot))?;
     ensure!(
         snapshot.summary.status == "available",
@@ -214,7 +180,7 @@ fn a_host_without_a_queue_fails_the_snapshot_and_nothing_is_left() -> Result<()>
     let snapshot = shop.world.wait_for_snapshot(id)?;
     ensure!(snapshot.summary.error_code.as_deref() == Some("HOST_NOT_ENROLLED"), "{:?}", snapshot.summary);
     ensure!(snapshot.summary.error_msg.unwrap_or_default().contains("host-b"));
-    before.assert_unchanged(&shop, Failing::of("bus"))
+    assert_taken_back(&before, &shop, Failing::of("bus"))
 }
 
 #[test]
@@ -245,8 +211,7 @@ fn check_snapshot_stands(failing: Failing) -> Result<()> {
     ensure!(saga.summary.phase == "stuck", "the saga is {}", saga.summary.phase);
     let message = saga.summary.error_msg.unwrap_or_default();
     ensure!(message.contains(failing.effect), "the error says only {message:?}");
-    let workload = shop.world.block_on(shop.world.client.show_workload(shop.workload))?;
-    ensure!(workload.summary.status == "error", "the workload is {}", workload.summary.status);
+    shop.assert_workload_is("error")?;
     let restore =
         shop.world.start_selective_restore(snapshot.summary.id, &[(shop.web, "w"), (shop.db, "d")])?;
     shop.assert_restored(&shop.world.wait_for_good_restore(restore)?, 0)?;
@@ -261,8 +226,7 @@ fn check_operator_ends_it(shop: &Shop, saga: SagaId, cloud: &Ledger) -> Result<(
         let shown = shop.world.block_on(shop.world.client.show_saga(saga))?;
         Ok((shown.summary.phase == "succeeded").then_some(()))
     })?;
-    let workload = shop.world.block_on(shop.world.client.show_workload(shop.workload))?;
-    ensure!(workload.summary.status == "available", "the workload is {}", workload.summary.status);
+    shop.assert_workload_is("available")?;
     let brought_back = |line: &String| line.starts_with("+ ") && !line.contains("volume-snapshots/");
     let mut others = cloud.difference(&shop.cloud_ledger()?);
     others.retain(|line| !brought_back(line));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -226,7 +226,7 @@ impl Shop {
 
     /// Another program's job for a full snapshot, with `key`. Does not wait for the answer.
     pub(crate) fn submit_over_the_bus(&mut self, key: &str) -> Result<()> {
-        let role = Role::Intake("drill".to_owned());
+        let role = Role::Intake("drill".to_owned(), model::JobKind::ALL.to_vec());
         if self.intake_password.is_none() {
             // Once: a new password would throw out a publisher that still waits for its answer.
             self.intake_password = Some(self.world.block_on(self.world.broker.create_user(&role))?);
@@ -277,14 +277,27 @@ impl Shop {
         Ok(())
     }
 
+    /// Slow enough that a transfer is caught in the middle, quick enough for a test: 24 MiB in some six seconds.
+    pub(crate) fn open_slow() -> Result<Self> {
+        let spec = Spec { rate_limit_mib_per_s: Some(4), ..Spec::default() };
+        Self::open_with(spec, Sizes { web_mib: 24, db_mib: 8 })
+    }
+
     /// Everything in the cloud but its diary, its lock and its fault table.
     pub(crate) fn cloud_ledger(&self) -> Result<Ledger> {
-        Ledger::of(&self.world.places.cloud(), &["effects.log", ".lock", "faults.toml"])
+        Ledger::of_cloud(&self.world.places.cloud())
     }
 
     /// Everything on the target.
     pub(crate) fn target_ledger(&self) -> Result<Ledger> {
         Ledger::of(&self.world.places.target(), &[])
+    }
+
+    /// The workload is free (`available`), held, or waits for an operator (`error`).
+    pub(crate) fn assert_workload_is(&self, status: &str) -> Result<()> {
+        let workload = self.world.block_on(self.world.client.show_workload(self.workload))?;
+        ensure!(workload.summary.status == status, "the workload is {}", workload.summary.status);
+        Ok(())
     }
 
     /// How often each effect happened in the cloud, by effect and tag.
@@ -320,4 +333,38 @@ fn make_disk(stage: &Path, name: &str, mib: u64) -> Result<PathBuf> {
     let disk = stage.join(format!("{name}.raw"));
     disks::make_ext4(&disk, mib + 4, &files)?;
     Ok(disk)
+}
+
+/// Full listings of cloud and target, taken before something that must leave nothing behind.
+pub(crate) struct Before {
+    pub(crate) cloud: Ledger,
+    target: Ledger,
+}
+
+impl Before {
+    pub(crate) fn of(shop: &Shop) -> Result<Self> {
+        Ok(Self { cloud: shop.cloud_ledger()?, target: shop.target_ledger()? })
+    }
+
+    pub(crate) fn assert_unchanged(&self, shop: &Shop) -> Result<()> {
+        let cloud = self.cloud.difference(&shop.cloud_ledger()?);
+        let target = self.target.difference(&shop.target_ledger()?);
+        ensure!(cloud.is_empty(), "left in the cloud: {cloud:?}\n{}", shop.world.logs());
+        ensure!(target.is_empty(), "left on the target: {target:?}\n{}", shop.world.logs());
+        Ok(())
+    }
+}
+
+/// What the command line says.
+pub(crate) fn run_cli(shop: &Shop, args: &[&str]) -> Result<Output> {
+    shop.world.cli(args).output().context("the command line cannot be started; run `make build` first")
+}
+
+#[track_caller]
+pub(crate) fn assert_refused(output: &Output, exit_code: i32, parts: &[&str]) {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(exit_code), "{error}");
+    for part in parts {
+        assert!(error.contains(part), "{part:?} is not in: {error}");
+    }
 }

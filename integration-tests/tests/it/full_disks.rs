@@ -8,14 +8,9 @@ use integration_tests::process::Process;
 use integration_tests::wait;
 use integration_tests::world::Spec;
 
-use crate::fixture::{Shop, Sizes};
+use crate::fixture::Shop;
 
 const NOTICE_DEADLINE: Duration = Duration::from_secs(60);
-
-fn open_slow_shop(spec: Spec) -> Result<Shop> {
-    let spec = Spec { rate_limit_mib_per_s: Some(4), ..spec };
-    Shop::open_with(spec, Sizes { web_mib: 24, db_mib: 8 })
-}
 
 fn wait_for_log(process: &Process, word: &str) -> Result<()> {
     let says = || Ok(process.log().contains(word).then_some(()));
@@ -46,7 +41,7 @@ fn a_full_disk_under_the_catalog_is_named_and_work_goes_on_when_there_is_room() 
 
 #[test]
 fn a_target_that_fills_up_or_turns_read_only_in_mid_transfer_is_left_as_it_was() -> Result<()> {
-    let shop = open_slow_shop(Spec::default())?;
+    let shop = Shop::open_slow()?;
     let (target, aside) = (shop.world.places.target(), shop.world.places.root.join("repo.json"));
     std::fs::copy(target.join("repo.json"), &aside)?;
     let disk = SmallDisk::mount(&target, 64)?;
@@ -85,16 +80,23 @@ fn a_target_that_fills_up_or_turns_read_only_in_mid_transfer_is_left_as_it_was()
 
 #[test]
 fn a_target_that_goes_away_in_mid_transfer_is_waited_for() -> Result<()> {
-    let shop = open_slow_shop(Spec::default())?;
+    let shop = Shop::open_slow()?;
     let (target, away) = (shop.world.places.target(), shop.world.places.root.join("away"));
+    let misses = || {
+        let count = |process: &Process| {
+            let log = process.log();
+            log.matches("TARGET_GONE").count() + log.matches("TARGET_NOT_INITIALIZED").count()
+        };
+        let world = &shop.world;
+        let all = [&world.controller, &world.dmapi].into_iter().chain(world.datamovers.values());
+        all.map(count).sum::<usize>()
+    };
     let leave = || -> Result<()> {
+        let known = misses();
         std::fs::rename(&target, &away)?;
         // What is seen where nothing is mounted.
         std::fs::create_dir(&target)?;
-        wait::until(NOTICE_DEADLINE, "a service misses the target", || {
-            let logs = shop.world.logs();
-            Ok(["TARGET_GONE", "TARGET_NOT_INITIALIZED"].iter().any(|code| logs.contains(code)).then_some(()))
-        })?;
+        wait::until(NOTICE_DEADLINE, "a service misses the target", || Ok((misses() > known).then_some(())))?;
         ensure!(std::fs::read_dir(&target)?.next().is_none(), "something was written where no target is");
         std::fs::remove_dir(&target)?;
         Ok(std::fs::rename(&away, &target)?)

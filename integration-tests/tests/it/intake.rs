@@ -32,7 +32,7 @@ fn submit(
 #[test]
 fn the_same_key_twice_is_one_job_and_a_senseless_job_is_rejected() -> Result<()> {
     let shop = Shop::open(Spec::default())?;
-    let role = Role::Intake("billing".to_owned());
+    let role = Role::Intake("billing".to_owned(), model::JobKind::ALL.to_vec());
     let password = shop.world.block_on(shop.world.broker.create_user(&role))?;
     let workload = shop.workload.to_string();
     let (ok, first) = submit(&shop, &role, &password, "invoice-1", &workload)?;
@@ -106,7 +106,7 @@ fn assert_rejected(answer: &Value, code: &str, names: &str) {
 fn a_service_may_submit_what_it_was_granted_and_nothing_happens_on_anything_else() -> Result<()> {
     let shop = Shop::open(Spec::default())?;
     let make = |name: &str| -> Result<(Role, SecretString)> {
-        let role = Role::Intake(name.to_owned());
+        let role = Role::Intake(name.to_owned(), model::JobKind::ALL.to_vec());
         let password = shop.world.block_on(shop.world.broker.create_user(&role))?;
         Ok((role, password))
     };
@@ -158,7 +158,7 @@ fn a_service_may_submit_what_it_was_granted_and_nothing_happens_on_anything_else
 #[test]
 fn what_cannot_be_read_is_rejected_and_kept_among_the_dead_letters_with_its_reason() -> Result<()> {
     let shop = Shop::open(Spec::default())?;
-    let role = Role::Intake("billing".to_owned());
+    let role = Role::Intake("billing".to_owned(), model::JobKind::ALL.to_vec());
     let password = shop.world.block_on(shop.world.broker.create_user(&role))?;
     let with = |name: &str, value: Value| {
         let mut job = snapshot_job(&shop, &json!({}));
@@ -191,8 +191,10 @@ fn what_cannot_be_read_is_rejected_and_kept_among_the_dead_letters_with_its_reas
     assert_rejected(&answers[2], "UNDECODABLE", "invalid type");
 
     // Nobody but the controller may take dead letters: this one is made for the test.
-    let (reader, reader_password) =
-        (Role::Intake("reader".to_owned()), SecretString::from("only-for-this-test"));
+    let (reader, reader_password) = (
+        Role::Intake("reader".to_owned(), model::JobKind::ALL.to_vec()),
+        SecretString::from("only-for-this-test"),
+    );
     let read = Permissions {
         configure: "^$".to_owned(),
         write: "^$".to_owned(),
@@ -237,7 +239,7 @@ fn a_service_enrolled_for_one_kind_may_not_even_publish_another() -> Result<()> 
     };
     let password = SecretString::from("only-for-this-test");
     shop.world.block_on(shop.world.broker.admin().enroll_service(&enrolment, &password))?;
-    let role = Role::Intake("billing".to_owned());
+    let role = Role::Intake("billing".to_owned(), model::JobKind::ALL.to_vec());
     let refused = raw(&shop, &["publish"], &role, &password, &json!([snapshot_job(&shop, &json!({}))]))?;
     ensure!(refused[0]["type"] == "refused" && refused[0]["code"] == 403, "{refused:?}");
     ensure!(shop.world.block_on(shop.world.client.list_snapshots(None))?.is_empty());

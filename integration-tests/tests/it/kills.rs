@@ -1,9 +1,8 @@
 //! Processes die in the middle, the broker too; the jobs do not.
 
 use anyhow::{Context as _, Result, ensure};
-use integration_tests::world::Spec;
 
-use crate::fixture::{Shop, Sizes};
+use crate::fixture::Shop;
 
 /// Who dies.
 #[derive(Debug, Clone, Copy)]
@@ -31,23 +30,15 @@ impl Victim {
     }
 }
 
-/// Slow enough that a transfer is caught in the middle, quick enough for a test: 24 MiB in some six seconds.
-fn open_slow_shop() -> Result<Shop> {
-    let spec = Spec { rate_limit_mib_per_s: Some(4), ..Spec::default() };
-    Shop::open_with(spec, Sizes { web_mib: 24, db_mib: 8 })
-}
-
 fn assert_free(shop: &Shop) -> Result<()> {
     shop.assert_no_effect_twice()?;
     shop.assert_no_error_logged()?;
-    let workload = shop.world.block_on(shop.world.client.show_workload(shop.workload))?;
-    ensure!(workload.summary.status == "available", "the workload is {}", workload.summary.status);
-    Ok(())
+    shop.assert_workload_is("available")
 }
 
 #[test]
 fn whoever_dies_in_mid_transfer_the_snapshot_ends_with_its_bytes() -> Result<()> {
-    let mut shop = open_slow_shop()?;
+    let mut shop = Shop::open_slow()?;
     let cloud = shop.cloud_ledger()?;
     for victim in VICTIMS {
         let id = shop.world.start_snapshot(shop.workload, true)?;
@@ -64,7 +55,7 @@ fn whoever_dies_in_mid_transfer_the_snapshot_ends_with_its_bytes() -> Result<()>
 
 #[test]
 fn whoever_dies_in_mid_write_the_restore_ends_with_its_bytes() -> Result<()> {
-    let mut shop = open_slow_shop()?;
+    let mut shop = Shop::open_slow()?;
     let snapshot = shop.world.take_snapshot(shop.workload, true)?.summary.id;
     for (number, victim) in VICTIMS.into_iter().enumerate() {
         let names = [format!("web-after-{number}"), format!("db-after-{number}")];

@@ -1,33 +1,20 @@
 //! Bad input and broken surroundings: each a clear error that names the thing, and nothing half-done left.
 
 use std::os::unix::fs::symlink;
-use std::process::Output;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use integration_tests::config::Timing;
 use integration_tests::disks::{SmallDisk, run_tool};
 use integration_tests::ledger::Ledger;
 use integration_tests::process::{Program, binary};
 use integration_tests::world::Spec;
 
-use crate::fixture::{Shop, Sizes};
+use crate::drill::Drill;
+use crate::fixture::{Shop, Sizes, assert_refused, run_cli};
 
 const UNKNOWN: &str = "018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e8f";
 const END_DEADLINE: Duration = Duration::from_secs(60);
-
-fn run_cli(shop: &Shop, args: &[&str]) -> Result<Output> {
-    shop.world.cli(args).output().context("the command line cannot be started; run `make build` first")
-}
-
-#[track_caller]
-fn assert_refused(output: &Output, exit_code: i32, parts: &[&str]) {
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(exit_code), "{error}");
-    for part in parts {
-        assert!(error.contains(part), "{part:?} is not in: {error}");
-    }
-}
 
 fn assert_unchanged(before: &Ledger, after: &Ledger) -> Result<()> {
     let difference = before.difference(after);
@@ -65,13 +52,10 @@ fn unknown_ids_and_instances_of_another_workload_are_refused_by_name() -> Result
 #[test]
 fn a_snapshot_in_error_is_no_source() -> Result<()> {
     let shop = Shop::open(Spec::default())?;
-    std::fs::write(
-        shop.world.places.faults(),
-        "[[fault]]\neffect = \"create_volume_snapshot\"\nfail = \"permanent\"\n",
-    )?;
+    let drill = Drill::begin(&shop, &["effect = \"create_volume_snapshot\"\nfail = \"permanent\""])?;
     let id = shop.world.start_snapshot(shop.workload, true)?;
     let snapshot = shop.world.wait_for_snapshot(id)?;
-    std::fs::remove_file(shop.world.places.faults())?;
+    drop(drill);
     ensure!(snapshot.summary.status == "error");
     let output = run_cli(&shop, &["restore", "oneclick", &id.to_string()])?;
     assert_refused(&output, 4, &[&id.to_string(), "error"]);

@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use integration_tests::config::Timing;
-use integration_tests::ledger::Ledger;
 use integration_tests::wait;
 use integration_tests::world::Spec;
-use model::{RestoreId, SagaId, SnapshotId};
-use rustix::process::{Pid, Signal, kill_process};
+use model::{SagaId, SnapshotId};
+use rustix::process::Signal;
 
-use crate::fixture::{Shop, Sizes};
+use crate::drill::Drill;
+use crate::fixture::{Before, Shop, Sizes, assert_refused, run_cli};
 
-/// A transfer of this shop takes half a minute: one that ends within `SECONDS_MAX` of its cancel was stopped.
+/// A transfer of this shop takes half a minute: one that ends within `STOP_DEADLINE` of its cancel was stopped.
 const SLOW: Sizes = Sizes { web_mib: 40, db_mib: 8 };
 const SLOW_RATE_MIB_PER_S: u64 = 2;
 const STOP_DEADLINE: Duration = Duration::from_secs(12);
@@ -25,83 +25,14 @@ fn open_slow_shop(timing: Timing) -> Result<Shop> {
     Shop::open_with(spec, SLOW)
 }
 
-fn run_cli(shop: &Shop, args: &[&str]) -> Result<Output> {
-    shop.world.cli(args).output().context("the command line cannot be started; run `make build` first")
-}
-
 fn run_cli_well(shop: &Shop, args: &[&str]) -> Result<Output> {
     let output = run_cli(shop, args)?;
     ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(output)
 }
 
-#[track_caller]
-fn assert_refused(output: &Output, exit_code: i32, code: &str) {
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(exit_code), "{error}");
-    assert!(error.contains(code), "{code} is not in: {error}");
-}
-
-/// Full listings of cloud and target.
-struct Before {
-    cloud: Ledger,
-    target: Ledger,
-}
-
-impl Before {
-    fn of(shop: &Shop) -> Result<Self> {
-        Ok(Self { cloud: shop.cloud_ledger()?, target: shop.target_ledger()? })
-    }
-
-    fn assert_unchanged(&self, shop: &Shop) -> Result<()> {
-        let cloud = self.cloud.difference(&shop.cloud_ledger()?);
-        let target = self.target.difference(&shop.target_ledger()?);
-        ensure!(cloud.is_empty(), "left in the cloud: {cloud:?}\n{}", shop.world.logs());
-        ensure!(target.is_empty(), "left on the target: {target:?}\n{}", shop.world.logs());
-        Ok(())
-    }
-}
-
-/// Faults for as long as it lives.
-struct Drill(std::path::PathBuf);
-
-impl Drill {
-    fn begin(shop: &Shop, faults: &[&str]) -> Result<Self> {
-        let path = shop.world.places.faults();
-        let text: String = faults.iter().map(|fault| format!("[[fault]]\n{fault}\n")).collect();
-        let draft = path.with_extension("draft");
-        std::fs::write(&draft, text)?;
-        std::fs::rename(&draft, &path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Drill {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 fn saga_of(shop: &Shop, snapshot: SnapshotId) -> Result<SagaId> {
     Ok(shop.world.block_on(shop.world.client.show_snapshot(snapshot))?.summary.saga_id)
-}
-
-fn assert_workload_free(shop: &Shop) -> Result<()> {
-    let workload = shop.world.block_on(shop.world.client.show_workload(shop.workload))?;
-    ensure!(workload.summary.status == "available", "the workload is {}", workload.summary.status);
-    Ok(())
-}
-
-fn wait_for_restore_in_progress(shop: &Shop, id: RestoreId) -> Result<()> {
-    wait::until(STATE_DEADLINE, "the restore writes", || {
-        let restore = shop.world.block_on(shop.world.client.show_restore(id))?;
-        if restore.summary.status != "restoring" {
-            bail!("the restore ended {} before it was seen writing", restore.summary.status);
-        }
-        let sum = |of: fn(&rest_api::RestoreDisk) -> u64| restore.disks.iter().map(of).sum::<u64>();
-        let (done, total) = (sum(|disk| disk.bytes_done), sum(|disk| disk.bytes_total));
-        Ok((0 < done && done < total).then_some(()))
-    })
 }
 
 #[test]
@@ -118,13 +49,13 @@ fn a_cancel_in_mid_transfer_ends_snapshot_and_restore_within_seconds_and_leaves_
     ensure!(ended.summary.status == "cancelled", "{:?}", ended.summary);
     ensure!(took < STOP_DEADLINE, "the cancel of a snapshot took {took:?}");
     before.assert_unchanged(&shop)?;
-    assert_workload_free(&shop)?;
-    assert_refused(&run_cli(&shop, &["saga", "retry", &saga, "--reason", "x"])?, 4, "SAGA_NOT_STUCK");
+    shop.assert_workload_is("available")?;
+    assert_refused(&run_cli(&shop, &["saga", "retry", &saga, "--reason", "x"])?, 4, &["SAGA_NOT_STUCK"]);
 
     let snapshot = shop.world.take_snapshot(shop.workload, true)?.summary.id;
     let before = Before::of(&shop)?;
     let restore = shop.world.start_selective_restore(snapshot, &[(shop.web, "web-2"), (shop.db, "db-2")])?;
-    wait_for_restore_in_progress(&shop, restore)?;
+    shop.world.wait_for_write_in_progress(restore)?;
     let cancelled_at = Instant::now();
     run_cli_well(&shop, &["restore", "cancel", &restore.to_string()])?;
     let ended = shop.world.wait_for_restore(restore)?;
@@ -150,12 +81,12 @@ fn a_cancel_behind_the_pivot_is_refused_as_too_late_and_changes_nothing() -> Res
     let (snapshot_id, saga_id) = (snapshot.to_string(), saga.to_string());
     for noun_and_id in [["snapshot", &snapshot_id], ["saga", &saga_id]] {
         let output = run_cli(&shop, &[noun_and_id[0], "cancel", noun_and_id[1]])?;
-        assert_refused(&output, 4, "CANCEL_TOO_LATE");
+        assert_refused(&output, 4, &["CANCEL_TOO_LATE"]);
     }
     drop(drill);
     let ended = shop.world.wait_for_snapshot(snapshot)?;
     ensure!(ended.summary.status == "available", "{:?}", ended.summary);
-    assert_workload_free(&shop)
+    shop.assert_workload_is("available")
 }
 
 #[test]
@@ -167,7 +98,7 @@ fn a_snapshot_past_its_deadline_is_stopped_and_taken_back() -> Result<()> {
     ensure!(ended.summary.status == "error", "{:?}", ended.summary);
     ensure!(ended.summary.error_code.as_deref() == Some("SAGA_DEADLINE_PASSED"), "{:?}", ended.summary);
     before.assert_unchanged(&shop)?;
-    assert_workload_free(&shop)
+    shop.assert_workload_is("available")
 }
 
 /// Steps without an answer in time are tried again: the cloud that hangs for a while, and the datamover that is paused.
@@ -185,14 +116,13 @@ fn steps_past_their_deadline_are_tried_again_and_a_datamover_refuses_what_reache
 
     let host = "host-a".parse()?;
     let paused = &shop.world.datamovers[&host];
-    let pid = Pid::from_raw(i32::try_from(paused.id())?).context("a process id")?;
-    kill_process(pid, Signal::STOP)?;
+    paused.signal(Signal::STOP)?;
     let snapshot = shop.world.start_snapshot(shop.workload, true)?;
     let saga = saga_of(&shop, snapshot)?;
     let timed_out = wait::until(STATE_DEADLINE, "a step is past its deadline", || {
         Ok(assert_timed_out(&shop, saga).is_ok().then_some(()))
     });
-    kill_process(pid, Signal::CONT)?;
+    paused.signal(Signal::CONT)?;
     timed_out?;
     let ended = shop.world.wait_for_snapshot(snapshot)?;
     ensure!(ended.summary.status == "available", "{:?}\n{}", ended.summary, shop.world.logs());
@@ -223,8 +153,7 @@ fn get_stuck(shop: &Shop) -> Result<(SnapshotId, String)> {
     })
     .with_context(|| shop.world.logs())?;
     drop(drill);
-    let workload = shop.world.block_on(shop.world.client.show_workload(shop.workload))?;
-    ensure!(workload.summary.status == "error", "the workload is {}", workload.summary.status);
+    shop.assert_workload_is("error")?;
     Ok((snapshot, saga.to_string()))
 }
 
@@ -242,7 +171,7 @@ fn wait_for_phase(shop: &Shop, saga: &str, phase: &str) -> Result<()> {
 /// Settles by the command line, and looks at the record.
 fn settle(shop: &Shop, saga: &str, verb: &str, phase: &str) -> Result<Output> {
     let reason = format!("{verb}: the target was looked at");
-    assert_refused(&run_cli(shop, &["saga", verb, saga, "--reason", " "])?, 2, "REASON_INVALID");
+    assert_refused(&run_cli(shop, &["saga", verb, saga, "--reason", " "])?, 2, &["REASON_INVALID"]);
     let output = run_cli_well(shop, &["saga", verb, saga, "--reason", &reason])?;
     wait_for_phase(shop, saga, phase)?;
     let decisions = show(shop, saga)?.decisions;
@@ -255,7 +184,7 @@ fn settle(shop: &Shop, saga: &str, verb: &str, phase: &str) -> Result<Output> {
     let for_people = run_cli_well(shop, &["saga", "show", saga])?;
     let text = String::from_utf8_lossy(&for_people.stdout).into_owned();
     ensure!(text.contains("alice") && text.contains("looked at"), "{text}");
-    assert_workload_free(shop)?;
+    shop.assert_workload_is("available")?;
     Ok(output)
 }
 
@@ -273,7 +202,7 @@ fn a_stuck_saga_is_retried_skipped_or_abandoned_by_an_operator_on_the_record() -
     before.assert_unchanged(&shop)?;
     let ended = shop.world.wait_for_snapshot(snapshot)?;
     ensure!(ended.summary.status == "error", "{:?}", ended.summary);
-    assert_refused(&run_cli(&shop, &["saga", "retry", &saga, "--reason", "x"])?, 4, "SAGA_NOT_STUCK");
+    assert_refused(&run_cli(&shop, &["saga", "retry", &saga, "--reason", "x"])?, 4, &["SAGA_NOT_STUCK"]);
 
     let (_, saga) = get_stuck(&shop)?;
     settle(&shop, &saga, "skip", "compensated")?;

@@ -5,20 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use integration_tests::wait;
-use integration_tests::world::Spec;
 use model::{HostName, SagaId};
 use rest_api::SagaJob;
 use rustix::process::Signal;
 
-use crate::fixture::{Shop, Sizes};
+use crate::fixture::Shop;
 
 /// A lease of 8 s, and as long until the controller may judge.
 const TAKEOVER_DEADLINE: Duration = Duration::from_secs(60);
-
-fn open_slow_shop() -> Result<Shop> {
-    let spec = Spec { rate_limit_mib_per_s: Some(4), ..Spec::default() };
-    Shop::open_with(spec, Sizes { web_mib: 24, db_mib: 8 })
-}
 
 /// The largest job of the saga's transfers or writes that somebody runs.
 fn running_job(shop: &Shop, saga: SagaId, step: &str) -> Result<SagaJob> {
@@ -37,7 +31,7 @@ fn wait_for_attempt(shop: &Shop, saga: SagaId, before: &SagaJob) -> Result<()> {
 
 #[test]
 fn a_transfer_whose_datamover_hangs_past_its_lease_is_done_once_under_a_new_epoch() -> Result<()> {
-    let shop = open_slow_shop()?;
+    let shop = Shop::open_slow()?;
     let cloud = shop.cloud_ledger()?;
     let id = shop.world.start_snapshot(shop.workload, true)?;
     shop.world.wait_for_transfer_in_progress(id)?;
@@ -60,7 +54,7 @@ fn a_transfer_whose_datamover_hangs_past_its_lease_is_done_once_under_a_new_epoc
 
 #[test]
 fn a_write_whose_datamover_hangs_past_its_lease_goes_to_another_and_ends_with_its_bytes() -> Result<()> {
-    let shop = open_slow_shop()?;
+    let shop = Shop::open_slow()?;
     let snapshot = shop.world.take_snapshot(shop.workload, true)?.summary.id;
     let id = shop.world.start_selective_restore(snapshot, &[(shop.web, "web-2")])?;
     shop.world.wait_for_write_in_progress(id)?;

@@ -223,7 +223,7 @@ async fn add_service(add: IntakeAdd) -> Result<String, StartError> {
     };
     let enrolment = Enrolment { service: add.service, kinds: add.kinds, subscription };
     let password_file =
-        add.password_file.unwrap_or_else(|| PathBuf::from(format!("{}.password", enrolment.user())));
+        add.password_file.unwrap_or_else(|| PathBuf::from(format!("{}.password", enrolment.role().user())));
     enroll::intake_add(&add.management.administrator(), &enrolment, &password_file).await
 }
 

@@ -90,7 +90,7 @@ pub async fn intake_add(
     let admin = administrator.admin()?;
     let password = password(password_file)?;
     let enrolled = admin.enroll_service(enrolment, &password).await;
-    enrolled.map_err(|error| answer(&enrolment.user(), &error))?;
+    enrolled.map_err(|error| answer(&enrolment.role().user(), &error))?;
     Ok(intake_grant(enrolment, password_file))
 }
 
@@ -128,7 +128,7 @@ pub async fn intake_remove(
 }
 
 fn intake_grant(enrolment: &Enrolment, password_file: &Path) -> String {
-    let (user, service) = (enrolment.user(), &enrolment.service);
+    let (user, service) = (enrolment.role().user(), &enrolment.service);
     let list = |items: Vec<String>| format!("[{}]", items.join(", "));
     let mut text = format!(
         "# {user}: password in {}, answers and facts in {}.\n",

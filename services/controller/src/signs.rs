@@ -10,6 +10,8 @@ use model::{HostName, PoolName};
 use proto::rep::v1::Register;
 use runtime::Clock;
 
+use crate::app;
+
 /// How exact the last sign of life is: a thousand hosts are then 200 small writes a second at most.
 const NOTE_INTERVAL_MAX: Duration = Duration::from_secs(5);
 /// Of the time after which a service is called silent: a beat may be lost, and the next be late.
@@ -52,8 +54,8 @@ impl Signs {
         self.note(ServiceSign {
             kind: ServiceKind::Datamover,
             host: host.clone(),
-            boot_id: word(&register.boot_id),
-            version: Some(word(&register.version)),
+            boot_id: app::shown(&register.boot_id, WORD_LENGTH_MAX),
+            version: Some(app::shown(&register.version, WORD_LENGTH_MAX)),
             pools: pools.collect::<Vec<PoolName>>(),
         })
         .await
@@ -68,7 +70,7 @@ impl Signs {
         host: &HostName,
         boot_id: &str,
     ) -> Result<(), catalog::Error> {
-        let boot_id = word(boot_id);
+        let boot_id = app::shown(boot_id, WORD_LENGTH_MAX);
         if self.is_fresh(kind, host, &boot_id) {
             return Ok(());
         }
@@ -121,10 +123,6 @@ impl Signs {
         let noted = Noted { boot_id, at: self.clock.monotonic() };
         self.noted.lock().unwrap_or_else(PoisonError::into_inner).insert((kind, host.clone()), noted);
     }
-}
-
-fn word(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(WORD_LENGTH_MAX).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use bus::{Envelope, PublishError, Publisher, header};
 use bus_config::{exchange, key};
-use model::{Failure, HostName, MessageId};
+use model::{Failure, HostName, JobKey, MessageId, SagaId};
 use prost::Message;
 use proto::common::v1 as wire;
 use proto::convert::Header;
@@ -105,14 +105,7 @@ impl Replies {
 
     /// Answers a command of which no journal knows.
     async fn answer(&self, header: &Header, kind: &str, body: Vec<u8>) -> Result<(), PublishError> {
-        let type_name = format!("holdfast.rep.v1.{kind}");
-        let envelope = Envelope::new(fresh_id(), &type_name, body)
-            .correlated(header.saga_id)
-            .with_header(header::JOB, header.key.job_id)
-            .with_header(header::ATTEMPT, header.key.attempt)
-            .with_header(header::EPOCH, header.key.epoch);
-        let routing_key = key::reply(&key::verb_of_type(&type_name));
-        self.publisher.publish(exchange::REP, &routing_key, &envelope).await
+        self.send(reply(kind, body, fresh_id(), header.saga_id, &header.key)).await
     }
 
     async fn publish(
@@ -122,18 +115,28 @@ impl Replies {
         message_id: MessageId,
         record: &JobRecord,
     ) -> Result<(), PublishError> {
-        let type_name = format!("holdfast.rep.v1.{kind}");
-        let mut envelope = Envelope::new(message_id, &type_name, body)
-            .correlated(record.saga_id)
-            .with_header(header::JOB, record.job_id)
-            .with_header(header::ATTEMPT, record.attempt)
-            .with_header(header::EPOCH, record.epoch);
+        let JobRecord { job_id, attempt, epoch, .. } = *record;
+        let key = JobKey { job_id, attempt, epoch };
+        let mut envelope = reply(kind, body, message_id, record.saga_id, &key);
         if let Some(traceparent) = &record.traceparent {
             envelope = envelope.with_header(header::TRACEPARENT, traceparent);
         }
-        let routing_key = key::reply(&key::verb_of_type(&type_name));
+        self.send(envelope).await
+    }
+
+    async fn send(&self, envelope: Envelope) -> Result<(), PublishError> {
+        let routing_key = key::reply(&key::verb_of_type(&envelope.type_name));
         self.publisher.publish(exchange::REP, &routing_key, &envelope).await
     }
+}
+
+/// A reply about one attempt of a job.
+fn reply(kind: &str, body: Vec<u8>, message_id: MessageId, saga_id: SagaId, key: &JobKey) -> Envelope {
+    Envelope::new(message_id, &format!("holdfast.rep.v1.{kind}"), body)
+        .correlated(saga_id)
+        .with_header(header::JOB, key.job_id)
+        .with_header(header::ATTEMPT, key.attempt)
+        .with_header(header::EPOCH, key.epoch)
 }
 
 fn job_header(record: &JobRecord, epoch: u64) -> wire::JobHeader {

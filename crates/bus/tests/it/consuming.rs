@@ -48,10 +48,10 @@ async fn a_dead_letter_says_why_from_where_and_from_whom() {
 /// Publishes bytes with these properties as the controller would if it had bugs.
 async fn send_raw(bench: &Bench, properties: BasicProperties, body: &[u8]) {
     let password = runtime::Entropy.uuid().simple().to_string().into();
-    let role = bus_config::Role::Intake(format!("raw-{}", Entropy.uuid().simple()));
+    let role =
+        bus_config::Role::Intake(format!("raw-{}", Entropy.uuid().simple()), model::JobKind::ALL.to_vec());
     bench.broker.admin().put_role(&role, &password).await.unwrap();
     // Its rights are the controller's: what is tested is the consumer, not the broker.
-    bench.broker.admin().put_topic_permissions(&role.user(), &[]).await.unwrap();
     bench
         .broker
         .admin()

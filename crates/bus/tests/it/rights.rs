@@ -125,7 +125,7 @@ async fn a_datamover_answers_and_beats_for_its_own_host_only() {
 async fn another_service_submits_jobs_and_reads_its_own_queue() {
     let bench = Bench::make().await;
     let service = format!("svc-{}", bench.host);
-    let intake = Intruder::make(&bench, &Role::Intake(service)).await;
+    let intake = Intruder::make(&bench, &Role::Intake(service, model::JobKind::ALL.to_vec())).await;
     intake.session.publisher().publish(exchange::INTAKE, "job.snapshot", &message("please")).await.unwrap();
     intake.assert_cannot_declare().await;
     intake.assert_cannot_publish(exchange::INTAKE, "admin.stop").await;

@@ -29,19 +29,25 @@ impl Drop for Qemu {
 
 async fn start(arguments: &[&str]) -> (Qemu, Client) {
     let dir = tempfile::tempdir().unwrap();
-    let (disk, socket) = (dir.path().join("disk"), dir.path().join("socket"));
+    let disk = dir.path().join("disk");
     std::fs::File::create(&disk).unwrap().set_len(SIZE).unwrap();
+    let arguments = [&["--format=raw", "--discard=unmap"], arguments].concat();
+    serve(dir, &disk, &arguments, Options::default()).await
+}
+
+/// Starts `qemu-nbd` of a disk in `dir`, and connects.
+async fn serve(dir: tempfile::TempDir, disk: &Path, arguments: &[&str], options: Options) -> (Qemu, Client) {
+    let socket = dir.path().join("socket");
     let process = Command::new("qemu-nbd")
-        .args(["--format=raw", "--discard=unmap", "--export-name=disk"])
         .args(arguments)
-        .arg("--socket")
-        .args([&socket, &disk])
+        .args(["--export-name=disk", "--socket"])
+        .args([socket.as_path(), disk])
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
     let qemu = Qemu { dir, process };
     let stream = connect(&socket).await;
-    let options = Options { export_name: "disk".to_owned(), ..Options::default() };
+    let options = Options { export_name: "disk".to_owned(), ..options };
     let client = within(Client::connect(stream, options)).await.unwrap();
     (qemu, client)
 }
@@ -91,7 +97,7 @@ async fn zeroes_are_a_hole_or_allocated_as_asked() {
 /// Starts `qemu-nbd` of a qcow2 disk of 4 MiB whose second MiB was written after the bitmap `since` had begun.
 async fn start_with_bitmap(ask_for: &str) -> (Qemu, Client) {
     let dir = tempfile::tempdir().unwrap();
-    let (disk, socket) = (dir.path().join("disk"), dir.path().join("socket"));
+    let disk = dir.path().join("disk");
     let run = |program: &str, arguments: &[&str]| {
         assert!(Command::new(program).args(arguments).arg(&disk).status().unwrap().success());
     };
@@ -103,18 +109,8 @@ async fn start_with_bitmap(ask_for: &str) -> (Qemu, Client) {
     let added = Command::new("qemu-img").args(["bitmap", "--add"]).arg(&disk).arg("since").status();
     assert!(added.unwrap().success());
     run("qemu-io", &["-f", "qcow2", "-c", "write -q 1M 1M"]);
-    let process = Command::new("qemu-nbd")
-        .args(["--format=qcow2", "--read-only", "--bitmap=since", "--export-name=disk", "--socket"])
-        .args([&socket, &disk])
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap();
-    let qemu = Qemu { dir, process };
-    let stream = connect(&socket).await;
-    let (export_name, dirty_bitmap) = ("disk".to_owned(), Some(ask_for.to_owned()));
-    let options = Options { export_name, dirty_bitmap, ..Options::default() };
-    let client = within(Client::connect(stream, options)).await.unwrap();
-    (qemu, client)
+    let options = Options { dirty_bitmap: Some(ask_for.to_owned()), ..Options::default() };
+    serve(dir, &disk, &["--format=qcow2", "--read-only", "--bitmap=since"], options).await
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! Pictures in the language of Graphviz.
 
-use std::fmt::Write as _;
-
+use super::add;
 use super::explore::Place;
 use super::paint::{Form, LEGEND, Line, Node, Picture, Way};
 use crate::shape::StepKind;
@@ -71,8 +70,4 @@ fn look(way: &Way) -> String {
     };
     let label = if way.label.is_empty() { String::new() } else { format!(", label=\"{}\"", way.label) };
     format!(" [{look}{label}]")
-}
-
-fn add(text: &mut String, line: std::fmt::Arguments<'_>) {
-    text.write_fmt(line).expect("a string takes any text");
 }

@@ -1,7 +1,6 @@
 //! Pictures in the language of Mermaid, which code hosts show in place.
 
-use std::fmt::Write as _;
-
+use super::add;
 use super::paint::{Color, Form, LEGEND, Line, Picture, Way};
 use crate::shape::StepKind;
 
@@ -60,8 +59,4 @@ fn arrow(way: &Way) -> String {
         Line::TakesBack | Line::Abandons => ("-.->", "-. \"", "\" .->"),
     };
     if way.label.is_empty() { plain.to_owned() } else { format!("{open}{}{close}", way.label) }
-}
-
-fn add(text: &mut String, line: std::fmt::Arguments<'_>) {
-    text.write_fmt(line).expect("a string takes any text");
 }

@@ -57,6 +57,11 @@ impl std::str::FromStr for Format {
     }
 }
 
+/// Adds to a text.
+fn add(text: &mut String, line: std::fmt::Arguments<'_>) {
+    std::fmt::Write::write_fmt(text, line).expect("a string takes any text");
+}
+
 /// Draws a definition; with `state`, one saga of it as it stands.
 #[must_use]
 pub fn draw(shape: &Shape, state: Option<&SagaState>, format: Format) -> String {

@@ -103,8 +103,7 @@ impl World {
             }
         }
         if self.verbs_left > 0 && self.saga.phase() == Phase::Stuck {
-            let verbs = [OperatorVerb::Retry, OperatorVerb::Skip, OperatorVerb::Abandon];
-            all.extend(verbs.map(Happening::Operate));
+            all.extend(OperatorVerb::ALL.map(Happening::Operate));
         }
         all
     }

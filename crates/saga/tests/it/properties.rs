@@ -41,7 +41,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::CancelRequested),
         1 => Just(Event::DeadlinePassed),
         1 => Just(Event::StuckRetryDue),
-        1 => prop::sample::select(vec![OperatorVerb::Retry, OperatorVerb::Skip, OperatorVerb::Abandon])
+        1 => prop::sample::select(OperatorVerb::ALL.to_vec())
             .prop_map(|verb| Event::Operator { verb }),
     ]
 }

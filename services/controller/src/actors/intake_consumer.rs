@@ -80,8 +80,7 @@ impl MessageHandler for Intake {
             Ok(job) => job,
             Err(reason) => {
                 // It quotes what came.
-                let reason: String =
-                    reason.chars().filter(|c| !c.is_control()).take(REASON_LENGTH_MAX).collect();
+                let reason = app::shown(&reason, REASON_LENGTH_MAX);
                 let failure = Failure::permanent("UNDECODABLE", reason.clone());
                 self.reject(envelope, "", &failure).await;
                 return Handled::Dead(format!("UNDECODABLE: {reason}"));

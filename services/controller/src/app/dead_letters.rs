@@ -8,6 +8,7 @@ use bus::{Letter, PublishError, Stayed, Verdict};
 use bus_config::Class;
 use model::{ByteCount, Failure};
 
+use super::text::shown;
 use super::{Caller, Error};
 use crate::state::AppState;
 
@@ -240,7 +241,7 @@ fn obstacle_of(stayed: &Stayed) -> Failure {
 }
 
 fn not_found(id: &str) -> Error {
-    let shown: String = id.chars().filter(|c| !c.is_control()).take(400).collect();
+    let shown = shown(id, 400);
     Error::Refused {
         refusal: super::Refusal::NotFound,
         code: "DEAD_LETTER_NOT_FOUND",

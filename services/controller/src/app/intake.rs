@@ -5,6 +5,7 @@ use model::SagaId;
 use uuid::Uuid;
 
 use super::Error;
+use super::text::shown;
 
 /// What makes a job come once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl IntakeKey {
         if held.request_digest == self.request_digest {
             return Ok(Some(held));
         }
-        let key: String = self.idempotency_key.chars().filter(|c| !c.is_control()).take(80).collect();
+        let key = shown(&self.idempotency_key, 80);
         let message = format!("the idempotency key {key:?} was used for another request: choose a new key");
         Err(Error::conflict("IDEMPOTENCY_KEY_REUSED", message))
     }

@@ -17,3 +17,4 @@ pub mod workloads;
 pub use caller::{Action, Caller, Role};
 pub use error::{Error, Refusal};
 pub use intake::{IntakeKey, Started};
+pub(crate) use text::shown;

@@ -5,7 +5,7 @@ use model::SagaId;
 use saga::render::Format;
 use saga::{OperatorVerb, Phase, SagaState, Shape};
 
-use super::text::check_reason;
+use super::text::{check_reason, shown};
 use super::{Caller, Error};
 use crate::engine::Decision;
 use crate::state::AppState;
@@ -97,7 +97,7 @@ pub async fn draw(state: &AppState, caller: &Caller, name: &str, format: Format)
     let newest = state.engine.shapes().filter(|shape| shape.kind == name).max_by_key(|shape| shape.version);
     newest.map(|shape| picture(shape, None)).ok_or_else(|| {
         let kinds: Vec<&str> = state.engine.shapes().map(|shape| shape.kind).collect();
-        let shown: String = name.chars().filter(|c| !c.is_control()).take(80).collect();
+        let shown = shown(name, 80);
         let message =
             format!("{shown:?} is neither a saga nor a kind of sagas; kinds are {}", kinds.join(", "));
         Error::Refused { refusal: super::Refusal::NotFound, code: "SAGA_NOT_FOUND", message }

@@ -29,8 +29,7 @@ pub(super) fn check_name(name: Option<&str>, otherwise: &str) -> Result<String, 
 /// Errors: `DESCRIPTION_INVALID`.
 pub(super) fn check_description(description: Option<&str>) -> Result<String, Error> {
     let text = description.unwrap_or_default();
-    let allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
-    if text.chars().count() > DESCRIPTION_LENGTH_MAX || !text.chars().all(allowed) {
+    if !is_text(text) {
         return Err(Error::invalid(
             "DESCRIPTION_INVALID",
             format!(
@@ -46,11 +45,10 @@ pub(super) fn check_description(description: Option<&str>) -> Result<String, Err
 /// Errors: `REASON_INVALID`.
 pub(super) fn check_reason(reason: &str) -> Result<String, Error> {
     let reason = reason.trim();
-    let allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
     if reason.is_empty() {
         return Err(Error::invalid("REASON_INVALID", "a decision needs a reason: it is kept with the saga"));
     }
-    if reason.chars().count() > DESCRIPTION_LENGTH_MAX || !reason.chars().all(allowed) {
+    if !is_text(reason) {
         return Err(Error::invalid(
             "REASON_INVALID",
             format!(
@@ -59,6 +57,17 @@ pub(super) fn check_reason(reason: &str) -> Result<String, Error> {
         ));
     }
     Ok(reason.to_owned())
+}
+
+/// The start of what somebody sent, for a message about it: at most so many characters, none of them a control character.
+pub(crate) fn shown(text: &str, length_max: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(length_max).collect()
+}
+
+/// Whether somebody may have written it for people to read.
+fn is_text(text: &str) -> bool {
+    let allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    text.chars().count() <= DESCRIPTION_LENGTH_MAX && text.chars().all(allowed)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use model::{InstanceId, WorkloadId, WorkloadState};
 
 use super::retrying::retrying;
-use super::text::{check_description, check_name};
+use super::text::{check_description, check_name, shown};
 use super::{Caller, Error};
 use crate::engine::{Became, News};
 use crate::state::{AppState, TargetInfo};
@@ -178,7 +178,7 @@ fn choose_target<'a>(state: &'a AppState, wanted: Option<&str>) -> Result<&'a Ta
     };
     let found = state.targets.iter().find(|target| target.name == wanted || target.id.to_string() == wanted);
     found.ok_or_else(|| {
-        let wanted: String = wanted.chars().filter(|c| !c.is_control()).take(80).collect();
+        let wanted = shown(wanted, 80);
         let known: Vec<&str> = state.targets.iter().map(|target| target.name.as_str()).collect();
         let message = format!("there is no backup target {wanted:?}; there are: {}", known.join(", "));
         Error::invalid("TARGET_NOT_FOUND", message)

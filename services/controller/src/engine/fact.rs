@@ -109,15 +109,7 @@ mod tests {
     /// `bus-config` does not know sagas, and tells subscribers what to expect all the same.
     #[test]
     fn the_published_list_has_every_phase_of_a_saga() {
-        let phases = [
-            Phase::Forward,
-            Phase::Backward,
-            Phase::Succeeded,
-            Phase::Compensated,
-            Phase::Stuck,
-            Phase::Abandoned,
-        ];
-        let words: Vec<&str> = phases.iter().map(|phase| phase.as_str()).collect();
+        let words = Phase::ALL.map(Phase::as_str);
         let published = bus_config::fact::all().into_iter().find(|(kind, _)| *kind == kind::SAGA).unwrap().1;
         assert_eq!(published, words);
     }

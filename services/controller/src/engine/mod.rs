@@ -283,14 +283,7 @@ impl Engine {
         let deadline = S::DEADLINE.min(self.core.timing.saga_deadline_max);
         tx.upsert_timer(&whole::timer(id, TimerKind::SagaDeadline, tx.now().after(deadline))).await?;
         tracing::info!(saga_id = %id, kind = S::KIND, object_id = %row.object_id, "a saga starts");
-        let news = News {
-            project_id: &row.project_id,
-            workload_id: row.workload_id,
-            saga_id: Some(id),
-            became: Became::Saga(id, state.phase()),
-            reason: None,
-        };
-        self.announce(tx, &news).await?;
+        self.announce(tx, &fact::news_of(&row, Became::Saga(id, state.phase()))).await?;
         // A new saga takes its start: nothing came before.
         let _ = Run::resume(&self.core, tx, row, 0)?.apply(Incoming::Started).await?;
         Ok(())

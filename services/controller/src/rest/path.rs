@@ -10,7 +10,7 @@ use crate::app;
 ///
 /// Errors: 404 naming `noun` and the text.
 pub(super) fn path_id<T: FromStr>(text: &str, code: &'static str, noun: &str) -> Result<T, Reply> {
-    let shown: String = text.chars().filter(|c| !c.is_control()).take(80).collect();
+    let shown = app::shown(text, 80);
     text.parse().map_err(|_| app::Error::not_found(code, noun, &shown).into())
 }
 

@@ -3,7 +3,7 @@
 //! tells the same of the site: rules take the `max`.
 
 use model::Timestamp;
-use rest_api::{LifeState, QueueFigures, Reach, SagaCount, ServiceStatus, Status};
+use rest_api::{LifeState, QueueFigures, SagaCount, ServiceStatus, Status};
 use service_kit::metrics::{Exposition, Kind, count, flag};
 
 /// Writes all that is known; what is not stays out.
@@ -32,7 +32,7 @@ fn parts(status: &Status, exposition: &mut Exposition) {
         "holdfast_broker_management_up",
         Kind::Gauge,
         "Whether the broker's management API answers; without it there are no figures of queues.",
-        flag(status.broker_management.state == Reach::Ok),
+        flag(status.broker_management.is_ok()),
     );
 }
 
@@ -78,7 +78,7 @@ fn sagas(status: &Status, exposition: &mut Exposition) {
         "Sagas that ended within the last 24 hours, by how they ended.",
         &sagas.ended_last_day,
     );
-    let stuck = sagas.unfinished.iter().filter(|row| row.phase == "stuck").map(|row| row.count).sum();
+    let stuck = sagas.stuck_count();
     exposition.single("holdfast_sagas_stuck", Kind::Gauge, "Sagas that wait for an operator.", count(stuck));
 }
 
@@ -136,6 +136,7 @@ fn seconds(time: Timestamp) -> f64 {
 #[cfg(test)]
 mod tests {
     use rest_api::PartState;
+    use rest_api::Reach;
 
     use super::super::sample::make_status;
     use super::*;

@@ -29,8 +29,7 @@ fn part(what: &str, state: &PartState) -> Option<String> {
 
 fn sagas(status: &Status) -> Option<String> {
     let sagas = status.sagas.as_ref()?;
-    let stuck = sagas.unfinished.iter().filter(|row| row.phase == "stuck").map(|row| row.count).sum();
-    match stuck {
+    match sagas.stuck_count() {
         0 => None,
         1 => Some("a saga is stuck and waits for an operator".to_owned()),
         count => Some(format!("{count} sagas are stuck and wait for an operator")),

@@ -298,7 +298,7 @@ async fn a_submitted_snapshot_runs_over_the_bus_and_its_facts_come_back() {
     let mut controller = site.start(None);
     let mover = Role::Mover(host("host-a"), Vec::new());
     let workers = tokio::spawn(play_workers(site.session(&Role::Dmapi).await, site.session(&mover).await));
-    let billing = site.session(&Role::Intake("billing".to_owned())).await;
+    let billing = site.session(&Role::Intake("billing".to_owned(), model::JobKind::ALL.to_vec())).await;
     let topology = bus_config::subscriber_topology("billing", &["acme".parse().unwrap()]);
     site.broker.admin().declare(&topology).await.unwrap();
     let mut answers = consume(&billing, queue::subscriber("billing"));

@@ -63,7 +63,7 @@ pub async fn run(means: &Means, backup: &Backup, control: &Control) -> Result<Di
         journal: backup.journal.clone(),
     };
     let opened = BackupSession::open(spec, key).await.map_err(|error| stored(control, &error))?;
-    let session = match opened {
+    let mut session = match opened {
         Opened::New(session) => session,
         Opened::Resumed(session) => {
             tracing::info!(done_bytes = session.progress().bytes_done.0, "the transfer resumes");
@@ -71,7 +71,6 @@ pub async fn run(means: &Means, backup: &Backup, control: &Control) -> Result<Di
         }
         Opened::AlreadyComplete(summary) => return Ok(report(&summary, 0, means, started_at)),
     };
-    let mut session = session;
     let reader = match open_disk(means, backup, &mut session, control).await {
         Ok(reader) => reader,
         Err(halt) => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use bus::{LaidBy, Letter};
+use bus::Letter;
 use model::ByteCount;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use rest_api::{DeadLetter, DeadLetterContent, DeadLetterSummary};
@@ -26,10 +26,7 @@ pub(in crate::rest) fn show_dead_letter(shown: &Shown) -> DeadLetter {
     let obstacle = letter.check_retry().err().map(|obstacle| obstacle.to_string());
     DeadLetter {
         summary: summary(letter, ByteCount(letter.body.len() as u64), obstacle),
-        laid_by: match &letter.laid_by {
-            LaidBy::Broker => "the broker".to_owned(),
-            LaidBy::User(user) => user.clone(),
-        },
+        laid_by: letter.laid_by.to_string(),
         exchange: letter.exchange.clone(),
         routing_key: letter.routing_key.clone(),
         first_died_at: letter.first_died_at.or(letter.died_at).map(Into::into),
