@@ -57,7 +57,7 @@ start_mariadb() {
         sql+="CREATE DATABASE IF NOT EXISTS $name CHARACTER SET utf8;
               GRANT ALL ON $name.* TO 'openstack'@'$HOST' IDENTIFIED BY '$S_DATABASE';"
     done
-    once databases mariadb --no-defaults --socket="$socket" -e "$sql"
+    once databases mariadb --no-defaults --socket="$socket" <<<"$sql"
 }
 
 start_memcached() {
@@ -149,5 +149,5 @@ start_ceph() {
     start ceph-osd ceph-osd -c "$dir/ceph.conf" -f -i 0
     await 90 ceph-osd osd_is_up
     once ceph-pools make_pools
-    chmod 644 "$dir/client.cinder.keyring"
+    chmod 600 "$dir/client.cinder.keyring"
 }

@@ -14,7 +14,8 @@ make_databases() {
         once keystone-database $keystone db_sync
         once keystone-fernet $keystone fernet_setup $as
         once keystone-credential $keystone credential_setup $as
-        once keystone-bootstrap $keystone bootstrap --bootstrap-password "$S_ADMIN" --bootstrap-region-id RegionOne \
+        # In the environment: what stands in arguments is seen by everybody.
+        OS_BOOTSTRAP_PASSWORD=$S_ADMIN once keystone-bootstrap $keystone bootstrap --bootstrap-region-id RegionOne \
             --bootstrap-admin-url $KEYSTONE --bootstrap-public-url $KEYSTONE --bootstrap-internal-url $KEYSTONE
         once glance-database glance-manage --config-file "$dir/glance.conf" db_sync
         once placement-database placement-manage --config-file "$dir/placement.conf" db sync
@@ -24,7 +25,7 @@ make_databases() {
     # shellcheck disable=SC2086
     {
         once nova-api-database $nova api_db sync
-        once nova-cell0 $nova cell_v2 map_cell0 --database_connection "$(database_url nova_cell0)"
+        once nova-cell0 $nova cell_v2 map_cell0 # beside the database of the config, with `_cell0` behind its name
         once nova-database $nova db sync
         once nova-cell1 $nova cell_v2 create_cell --name cell1
     }

@@ -29,6 +29,7 @@ install_packages() {
         printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
         chmod 755 /usr/sbin/policy-rc.d
         made_policy=1
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT # also when interrupted
     }
     {
         for package in keystone glance-common placement-common cinder-common neutron-common nova-common; do
@@ -55,7 +56,10 @@ install_packages() {
     apt-get install -y --no-install-recommends --allow-downgrades -o DPkg::Lock::Timeout=900 \
         -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Options::=--force-confold $missing >>"$STATE/log/apt.log" 2>&1 ||
         status=$?
-    [ -z "$made_policy" ] || rm -f /usr/sbin/policy-rc.d
+    [ -z "$made_policy" ] || {
+        rm -f /usr/sbin/policy-rc.d
+        trap - EXIT
+    }
     [ $status = 0 ] || fail "apt-get failed; see $STATE/log/apt.log"
     log "packages are there after $((SECONDS - begun)) s"
 }

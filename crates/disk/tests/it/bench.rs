@@ -5,7 +5,10 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use disk::Opener;
+use model::{ByteCount, DiskLocation, Failure};
 use tempfile::TempDir;
+
+const LOCK_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Where one test works.
 #[derive(Debug)]
@@ -31,6 +34,25 @@ impl Bench {
         let path = self.path(name);
         std::fs::write(&path, bytes).unwrap();
         path
+    }
+
+    /// How a disk is refused; its reader and its writer must hear the same.
+    pub(crate) async fn refusal(&self, location: &DiskLocation, size: ByteCount) -> Failure {
+        let read = self.opener.read(location, size).await.unwrap_err().failure();
+        // A child that another test forks holds the reader's lock too, for the moment until it is another program.
+        let write = async {
+            loop {
+                let failure = self.opener.write(location, size).await.unwrap_err().failure();
+                if failure.code != "DISK_IN_USE" {
+                    break failure;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let write =
+            tokio::time::timeout(LOCK_DEADLINE, write).await.expect("the lock of a closed file is free");
+        assert_eq!((&read.code, read.class), (&write.code, write.class));
+        read
     }
 
     /// An empty qcow2 disk.

@@ -4,12 +4,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use model::{ByteCount, DiskFormat, DiskLocation, Extent, Failure, ImageFile};
+use model::{ByteCount, DiskFormat, DiskLocation, Extent, ImageFile};
 
 use crate::bench::{Bench, make_bytes, qemu_img, text};
 
 const MIB: usize = 1 << 20;
-const LOCK_DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);
 /// The overlay is longer than what it lies over.
 const SIZE: ByteCount = ByteCount(8 << 20);
 
@@ -28,23 +27,6 @@ fn make_base(bench: &Bench) -> (PathBuf, Vec<u8>) {
     std::fs::create_dir_all(bench.path("base")).unwrap();
     let bytes = make_bytes(4 * MIB, 8);
     (bench.make_raw("base/aa", &bytes), bytes)
-}
-
-async fn refusal(bench: &Bench, location: &DiskLocation) -> Failure {
-    let read = bench.opener.read(location, SIZE).await.unwrap_err().failure();
-    // A child that another test forks holds the reader's lock too, for the moment until it is another program.
-    let write = async {
-        loop {
-            let failure = bench.opener.write(location, SIZE).await.unwrap_err().failure();
-            if failure.code != "DISK_IN_USE" {
-                break failure;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let write = tokio::time::timeout(LOCK_DEADLINE, write).await.expect("the lock of a closed file is free");
-    assert_eq!((&read.code, read.class), (&write.code, write.class));
-    read
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,7 +76,7 @@ async fn a_backing_file_elsewhere_is_refused() {
         [PathBuf::from("/etc/passwd"), base.join("../disk"), base.join("link"), base.join("etc/passwd")]
     {
         let location = make_overlay(&bench, &path, "raw");
-        let failure = refusal(&bench, &location).await;
+        let failure = bench.refusal(&location, SIZE).await;
         assert_eq!(failure.code, "DISK_FORMAT_REFUSED", "{failure}");
         assert!(failure.message.contains(text(&path)), "{failure}");
     }
@@ -107,7 +89,7 @@ async fn a_backing_file_that_has_one_itself_is_refused() {
     let middle = bench.path("base/middle");
     qemu_img(&["create", "-q", "-f", "qcow2", "-b", text(&base), "-F", "raw", text(&middle)]);
     let location = make_overlay(&bench, &middle, "qcow2");
-    assert_eq!(refusal(&bench, &location).await.code, "DISK_FORMAT_REFUSED");
+    assert_eq!(bench.refusal(&location, SIZE).await.code, "DISK_FORMAT_REFUSED");
 }
 
 #[tokio::test]
@@ -115,7 +97,7 @@ async fn a_missing_backing_file_is_named() {
     let bench = Bench::new();
     make_base(&bench);
     let path = bench.path("base/gone");
-    let failure = refusal(&bench, &make_overlay(&bench, &path, "raw")).await;
+    let failure = bench.refusal(&make_overlay(&bench, &path, "raw"), SIZE).await;
     assert_eq!(failure.code, "DISK_OPEN_FAILED");
     assert!(failure.message.contains(text(&path)) && failure.message.contains("No such file"), "{failure}");
 }
