@@ -81,7 +81,7 @@ pub fn build_cloud(root: &Path, spec: &Spec, instances: &[CloudInstance]) -> Res
             let new_disk = NewDirectoryDisk::new(&disk.device, disk.format, &disk.image);
             let file = format!("disk{index}.{}", disk.format.as_str());
             disks.push(PlacedDisk {
-                id: new_disk.volume_id.to_string(),
+                id: new_disk.id(),
                 device: disk.device.clone(),
                 file: root.join("instances").join(&instance.name).join(file),
                 format: disk.format.as_str(),

@@ -42,6 +42,16 @@ pub fn id<T: std::str::FromStr<Err = model::InvalidId>>(
     text.parse().map_err(|source| Malformed::InvalidId { field, source })
 }
 
+/// Parses an id field that may be empty.
+///
+/// Errors: `InvalidId` naming `field`.
+pub fn optional_id<T: std::str::FromStr<Err = model::InvalidId>>(
+    field: &'static str,
+    text: &str,
+) -> Result<Option<T>, Malformed> {
+    if text.is_empty() { Ok(None) } else { id(field, text).map(Some) }
+}
+
 /// Parses the header that every command and reply begins with.
 ///
 /// Errors: it is missing, an id is invalid, or the attempt is 0.

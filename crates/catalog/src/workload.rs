@@ -1,7 +1,8 @@
 //! Workloads and the instances they protect. A workload's lock is its status and the saga that holds it.
 
 use model::{
-    InstanceId, ProjectId, SagaId, TargetId, Timestamp, UserId, WorkloadEvent, WorkloadId, WorkloadState,
+    InstanceId, Owner, ProjectId, SagaId, TargetId, Timestamp, UserId, WorkloadEvent, WorkloadId,
+    WorkloadState,
 };
 
 use crate::error::{Error, Result};
@@ -24,6 +25,14 @@ pub struct WorkloadRow {
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub error_message: Option<String>,
+}
+
+impl WorkloadRow {
+    /// On whose behalf its jobs ask the cloud.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner { project_id: self.project_id.clone(), user_id: self.user_id.clone() }
+    }
 }
 
 /// One row of `workload_instance`.

@@ -42,11 +42,23 @@ pub struct Nic {
 pub struct DiskDescription {
     /// The volume's id, or the device name of a local disk. The key of the disk's lineage within its instance.
     pub id: DiskId,
-    pub volume_id: VolumeId,
+    /// Absent: a local disk of the instance's host.
+    #[serde(default)]
+    pub volume_id: Option<VolumeId>,
     /// For example `vda`.
     pub device: String,
     pub size: ByteCount,
     pub format: DiskFormat,
     pub volume_type: String,
     pub bootable: bool,
+    /// By its user's wish it is not backed up.
+    #[serde(default)]
+    pub is_excluded: bool,
+}
+
+impl InstanceDescription {
+    /// The disks that belong into a snapshot, in boot order.
+    pub fn disks_to_back_up(&self) -> impl Iterator<Item = &DiskDescription> {
+        self.disks.iter().filter(|disk| !disk.is_excluded)
+    }
 }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use model::{
     ByteCount, DiskId, DiskLocation, Extent, Failure, InstanceId, SnapshotId, VolumeId, VolumeSnapshotId,
 };
+use serde::{Deserialize, Serialize};
 
 /// What a freeze did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,47 @@ pub struct Thawed {
     pub count: u32,
 }
 
+/// The point in time at which a disk is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Moment {
+    /// The storage keeps it.
+    VolumeSnapshot(VolumeSnapshotId),
+    /// The hypervisor keeps it, since `Host::cut` for this snapshot.
+    Cut,
+    /// The local disk of an instance that does not run: lost when the instance is started.
+    AsIs,
+}
+
+/// The earlier snapshot relative to which changes are asked for: the lineage's parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Base {
+    pub snapshot_id: SnapshotId,
+    /// Where its point in time still lies in the storage; absent: it was not kept, or the disk is local.
+    pub volume_snapshot_id: Option<VolumeSnapshotId>,
+}
+
+/// A cut of local disks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutRequest {
+    pub instance_id: InstanceId,
+    pub snapshot_id: SnapshotId,
+    /// At least one.
+    pub disks: Vec<DiskId>,
+    /// The snapshot whose cut began the record of changes that this one ends; a disk that has none of it is read whole.
+    pub base: Option<SnapshotId>,
+}
+
+/// Which disk, at which point in time, for which snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceQuery {
+    pub instance_id: InstanceId,
+    pub disk_id: DiskId,
+    pub snapshot_id: SnapshotId,
+    pub moment: Moment,
+    /// Absent: a full read is wanted.
+    pub base: Option<Base>,
+}
+
 /// A point in time to read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceDisk {
@@ -30,6 +72,10 @@ pub struct SourceDisk {
     pub size: ByteCount,
     /// Absent: nothing is known of what changed, all must be read.
     pub changes: Option<Changes>,
+    /// Why there are no `changes` although a base was given, for people; absent where nobody would expect any.
+    pub full_read_reason: Option<String>,
+    /// If this volume snapshot is kept, the storage can list what changed since.
+    pub keeps_changes: bool,
 }
 
 /// What may have changed on a disk.
@@ -65,13 +111,23 @@ pub trait Host: fmt::Debug + Send + Sync {
     async fn freeze(&self, instance: InstanceId) -> Result<Frozen, Failure>;
     /// Thaws; succeeds when nothing is frozen.
     async fn thaw(&self, instance: InstanceId) -> Result<Thawed, Failure>;
-    /// Finds the volume snapshot of a disk of an instance of this host.
-    async fn source_disk(
+    /// Takes all of these local disks at one point in time. Repeated for the same snapshot, it finds what it did.
+    /// Gives `Cut`, or `AsIs` of an instance that does not run.
+    async fn cut(&self, request: &CutRequest) -> Result<Moment, Failure>;
+    /// Ends the cut of a snapshot; succeeds when nothing is there. `keep_changes`: the snapshot was committed, so its record
+    /// of changes is the base of the next, and older ones go. Else its own record goes, and older ones stay.
+    async fn end_cut(
         &self,
         instance: InstanceId,
-        disk: &DiskId,
-        volume_snapshot: VolumeSnapshotId,
-    ) -> Result<SourceDisk, Failure>;
+        snapshot: SnapshotId,
+        keep_changes: bool,
+    ) -> Result<(), Failure>;
+    /// Finds a disk of an instance of this host at its point in time. Codes: `POINT_IN_TIME_LOST`.
+    async fn source_disk(&self, source: &SourceQuery) -> Result<SourceDisk, Failure>;
+    /// Whether the moment still stood until now: asked at the end of a transfer, before its manifest is written.
+    ///
+    /// Errors: `POINT_IN_TIME_LOST` (permanent) says what happened, as `the instance was stopped`.
+    async fn check_moment(&self, source: &SourceQuery) -> Result<(), Failure>;
     /// Finds a volume that is attached nowhere.
     async fn destination_disk(&self, volume: VolumeId) -> Result<DestinationDisk, Failure>;
 }

@@ -10,6 +10,9 @@ mod placement;
 mod resources;
 
 pub use description::{DiskDescription, Flavor, InstanceDescription, Nic};
-pub use host::{ChangeRecord, Changes, DestinationDisk, Frozen, Host, SourceDisk, Thawed};
+pub use host::{
+    Base, ChangeRecord, Changes, CutRequest, DestinationDisk, Frozen, Host, Moment, SourceDisk, SourceQuery,
+    Thawed,
+};
 pub use placement::{Located, Placement};
 pub use resources::{Cloud, NewInstance, NewVolume, Resource, ResourceKind, Tag};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use model::{ByteCount, DiskFormat, Failure, InstanceId, ProjectId, SagaId, VolumeId, VolumeSnapshotId};
+use model::{ByteCount, DiskFormat, Failure, InstanceId, Owner, SagaId, VolumeId, VolumeSnapshotId};
 use serde::{Deserialize, Serialize};
 
 use crate::InstanceDescription;
@@ -78,41 +78,33 @@ pub enum ResourceKind {
     VolumeSnapshot,
 }
 
-/// Effects on the cloud, each for one project.
+/// Effects on the cloud, each on behalf of one owner: in their project, with their rights.
 ///
 /// Every create first looks for its tag and returns what it finds; every delete by tag succeeds when nothing is there.
 /// Errors: a `Failure` whose class tells whether a retry may help; an answer that was lost is `Indeterminate`.
 #[async_trait]
 pub trait Cloud: fmt::Debug + Send + Sync {
     /// Reads an instance. Codes: `INSTANCE_NOT_FOUND`, also when it belongs to another project.
-    async fn describe_instance(
-        &self,
-        project: &ProjectId,
-        id: InstanceId,
-    ) -> Result<InstanceDescription, Failure>;
+    async fn describe_instance(&self, owner: &Owner, id: InstanceId) -> Result<InstanceDescription, Failure>;
     /// Lists the ids and names of all instances of the project.
-    async fn list_instances(&self, project: &ProjectId) -> Result<Vec<(InstanceId, String)>, Failure>;
+    async fn list_instances(&self, owner: &Owner) -> Result<Vec<(InstanceId, String)>, Failure>;
     /// Cuts a volume at the present moment.
     async fn create_volume_snapshot(
         &self,
-        project: &ProjectId,
+        owner: &Owner,
         volume: VolumeId,
         tag: &Tag,
     ) -> Result<VolumeSnapshotId, Failure>;
     /// Deletes the volume snapshots that bear `tag`.
-    async fn delete_volume_snapshots(&self, project: &ProjectId, tag: &Tag) -> Result<(), Failure>;
+    async fn delete_volume_snapshots(&self, owner: &Owner, tag: &Tag) -> Result<(), Failure>;
     /// Makes an empty volume that reads as zeros.
-    async fn create_volume(&self, project: &ProjectId, volume: &NewVolume) -> Result<VolumeId, Failure>;
+    async fn create_volume(&self, owner: &Owner, volume: &NewVolume) -> Result<VolumeId, Failure>;
     /// Deletes the volumes that bear `tag`.
-    async fn delete_volumes(&self, project: &ProjectId, tag: &Tag) -> Result<(), Failure>;
+    async fn delete_volumes(&self, owner: &Owner, tag: &Tag) -> Result<(), Failure>;
     /// Makes an instance from written volumes.
-    async fn create_instance(
-        &self,
-        project: &ProjectId,
-        instance: &NewInstance,
-    ) -> Result<InstanceId, Failure>;
+    async fn create_instance(&self, owner: &Owner, instance: &NewInstance) -> Result<InstanceId, Failure>;
     /// Deletes the instances that bear `tag`; their volumes stay.
-    async fn delete_instances(&self, project: &ProjectId, tag: &Tag) -> Result<(), Failure>;
+    async fn delete_instances(&self, owner: &Owner, tag: &Tag) -> Result<(), Failure>;
     /// Lists everything that a saga could leave behind in the project, ours or not: for ledgers before and after.
-    async fn list_resources(&self, project: &ProjectId) -> Result<Vec<Resource>, Failure>;
+    async fn list_resources(&self, owner: &Owner) -> Result<Vec<Resource>, Failure>;
 }

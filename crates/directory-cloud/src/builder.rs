@@ -34,6 +34,7 @@ pub struct Builder {
     path: PathBuf,
     pool: String,
     project: String,
+    keeps_changes: bool,
     hosts: Vec<String>,
     instances: Vec<NewDirectoryInstance>,
 }
@@ -48,6 +49,8 @@ pub struct NewDirectoryInstance {
     /// Absent: the cloud's.
     pub project: Option<ProjectId>,
     pub guest_agent: bool,
+    /// Local disks of one that does not run are read as they are.
+    pub running: bool,
     pub flavor: Flavor,
     pub metadata: BTreeMap<String, String>,
     pub nics: Vec<Nic>,
@@ -58,11 +61,14 @@ pub struct NewDirectoryInstance {
 /// A disk with its bytes.
 #[derive(Debug, Clone)]
 pub struct NewDirectoryDisk {
-    pub volume_id: VolumeId,
+    /// Absent: a local disk.
+    pub volume_id: Option<VolumeId>,
     pub device: String,
     pub format: DiskFormat,
     /// Copied, with its holes.
     pub image: PathBuf,
+    /// Not to be backed up.
+    pub excluded: bool,
 }
 
 impl Builder {
@@ -74,6 +80,7 @@ impl Builder {
             path: path.to_owned(),
             pool: default(),
             project: default(),
+            keeps_changes: false,
             hosts: Vec::new(),
             instances: Vec::new(),
         }
@@ -100,6 +107,13 @@ impl Builder {
         self
     }
 
+    /// Lists what changed between two volume snapshots of a raw disk.
+    #[must_use]
+    pub const fn keeping_changes(mut self) -> Self {
+        self.keeps_changes = true;
+        self
+    }
+
     /// Adds an instance.
     #[must_use]
     pub fn instance(mut self, instance: NewDirectoryInstance) -> Self {
@@ -115,7 +129,7 @@ impl Builder {
             let path = self.path.join(shelf);
             fs::create_dir_all(&path).map_err(|source| BuildError::Write { path, source })?;
         }
-        let settings = record::write(&Settings { pool, hosts, project })?;
+        let settings = record::write(&Settings { pool, hosts, project, keeps_changes: self.keeps_changes })?;
         write(&self.path.join("cloud.toml"), &settings)?;
         self.instances.iter().try_for_each(|instance| instance.write_into(&self.path))
     }
@@ -131,6 +145,7 @@ impl NewDirectoryInstance {
             host: host.to_owned(),
             project: None,
             guest_agent: true,
+            running: true,
             flavor: Flavor { name: "small".to_owned(), vcpus: 1, ram_mib: 512, disk_gib: 1 },
             metadata: BTreeMap::new(),
             nics: Vec::new(),
@@ -157,7 +172,14 @@ impl NewDirectoryInstance {
                 .and_then(|from| File::create_new(&path).and_then(|to| image::copy(&from, &to)));
             copied.map_err(|source| BuildError::Write { path, source })?;
             let (volume_id, device, format) = (disk.volume_id, disk.device.clone(), disk.format);
-            records.push(DiskRecord { volume_id, device, format, size_bytes: None, file: Some(file) });
+            records.push(DiskRecord {
+                volume_id,
+                device,
+                format,
+                size_bytes: None,
+                file: Some(file),
+                excluded: disk.excluded,
+            });
         }
         let record = InstanceRecord {
             id: self.id,
@@ -165,6 +187,7 @@ impl NewDirectoryInstance {
             host: self.host.parse()?,
             project: self.project.clone(),
             guest_agent: self.guest_agent,
+            running: self.running,
             tag: None,
             flavor: self.flavor.clone(),
             metadata: self.metadata.clone(),
@@ -179,8 +202,20 @@ impl NewDirectoryDisk {
     /// A disk that holds the bytes of `image`.
     #[must_use]
     pub fn new(device: &str, format: DiskFormat, image: &Path) -> Self {
-        let volume_id = VolumeId::from_uuid(Entropy.uuid());
-        Self { volume_id, device: device.to_owned(), format, image: image.to_owned() }
+        let volume_id = Some(VolumeId::from_uuid(Entropy.uuid()));
+        Self { volume_id, device: device.to_owned(), format, image: image.to_owned(), excluded: false }
+    }
+
+    /// The same without a volume: a local disk of the instance's host.
+    #[must_use]
+    pub fn local(self) -> Self {
+        Self { volume_id: None, ..self }
+    }
+
+    /// As snapshots name it.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.volume_id.map_or_else(|| self.device.clone(), |id| id.to_string())
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use cloud::{Cloud, InstanceDescription, NewInstance, NewVolume, Resource, ResourceKind, Tag};
-use model::{Failure, HostName, InstanceId, ProjectId, VolumeId, VolumeSnapshotId};
+use model::{Failure, HostName, InstanceId, Owner, ProjectId, VolumeId, VolumeSnapshotId};
 use runtime::{Clock as _, Entropy, FaultTable, SystemClock};
 
 use crate::effect::{self, Effects};
@@ -33,18 +33,14 @@ impl DirectoryCloud {
 
 #[async_trait]
 impl Cloud for DirectoryCloud {
-    async fn describe_instance(
-        &self,
-        project: &ProjectId,
-        id: InstanceId,
-    ) -> Result<InstanceDescription, Failure> {
-        let project = project.clone();
+    async fn describe_instance(&self, owner: &Owner, id: InstanceId) -> Result<InstanceDescription, Failure> {
+        let project = owner.project_id.clone();
         let describe = move |store: &Store| store.describe(&store.instance(&project, id)?);
         self.effects.perform("describe_instance", describe).await
     }
 
-    async fn list_instances(&self, project: &ProjectId) -> Result<Vec<(InstanceId, String)>, Failure> {
-        let project = project.clone();
+    async fn list_instances(&self, owner: &Owner) -> Result<Vec<(InstanceId, String)>, Failure> {
+        let project = owner.project_id.clone();
         let list = self.effects.perform("list_instances", move |store| {
             let instances = store.instances()?.into_iter().filter(|instance| instance.project == project);
             Ok(instances.map(|instance| (instance.record.id, instance.record.name)).collect())
@@ -54,17 +50,17 @@ impl Cloud for DirectoryCloud {
 
     async fn create_volume_snapshot(
         &self,
-        project: &ProjectId,
+        owner: &Owner,
         volume: VolumeId,
         tag: &Tag,
     ) -> Result<VolumeSnapshotId, Failure> {
-        let (project, tag) = (project.clone(), tag.clone());
+        let (project, tag) = (owner.project_id.clone(), tag.clone());
         let create = move |store: &Store| create_volume_snapshot(store, &project, volume, &tag);
         self.effects.perform("create_volume_snapshot", create).await
     }
 
-    async fn delete_volume_snapshots(&self, project: &ProjectId, tag: &Tag) -> Result<(), Failure> {
-        let (project, tag) = (project.clone(), tag.clone());
+    async fn delete_volume_snapshots(&self, owner: &Owner, tag: &Tag) -> Result<(), Failure> {
+        let (project, tag) = (owner.project_id.clone(), tag.clone());
         let delete = self.effects.perform("delete_volume_snapshots", move |store| {
             let lock = store.root().lock()?;
             for record in store.volume_snapshot_records(&project)? {
@@ -78,13 +74,13 @@ impl Cloud for DirectoryCloud {
         delete.await
     }
 
-    async fn create_volume(&self, project: &ProjectId, volume: &NewVolume) -> Result<VolumeId, Failure> {
-        let (project, volume) = (project.clone(), volume.clone());
+    async fn create_volume(&self, owner: &Owner, volume: &NewVolume) -> Result<VolumeId, Failure> {
+        let (project, volume) = (owner.project_id.clone(), volume.clone());
         self.effects.perform("create_volume", move |store| create_volume(store, &project, &volume)).await
     }
 
-    async fn delete_volumes(&self, project: &ProjectId, tag: &Tag) -> Result<(), Failure> {
-        let (project, tag) = (project.clone(), tag.clone());
+    async fn delete_volumes(&self, owner: &Owner, tag: &Tag) -> Result<(), Failure> {
+        let (project, tag) = (owner.project_id.clone(), tag.clone());
         let delete = self.effects.perform("delete_volumes", move |store| {
             let lock = store.root().lock()?;
             for record in store.volume_records(&project)? {
@@ -101,18 +97,14 @@ impl Cloud for DirectoryCloud {
         delete.await
     }
 
-    async fn create_instance(
-        &self,
-        project: &ProjectId,
-        instance: &NewInstance,
-    ) -> Result<InstanceId, Failure> {
-        let (project, instance) = (project.clone(), instance.clone());
+    async fn create_instance(&self, owner: &Owner, instance: &NewInstance) -> Result<InstanceId, Failure> {
+        let (project, instance) = (owner.project_id.clone(), instance.clone());
         let create = move |store: &Store| create_instance(store, &project, &instance);
         self.effects.perform("create_instance", create).await
     }
 
-    async fn delete_instances(&self, project: &ProjectId, tag: &Tag) -> Result<(), Failure> {
-        let (project, tag) = (project.clone(), tag.clone());
+    async fn delete_instances(&self, owner: &Owner, tag: &Tag) -> Result<(), Failure> {
+        let (project, tag) = (owner.project_id.clone(), tag.clone());
         let delete = self.effects.perform("delete_instances", move |store| {
             let lock = store.root().lock()?;
             for instance in store.tagged_instances(&project, &tag)? {
@@ -124,8 +116,8 @@ impl Cloud for DirectoryCloud {
         delete.await
     }
 
-    async fn list_resources(&self, project: &ProjectId) -> Result<Vec<Resource>, Failure> {
-        let project = project.clone();
+    async fn list_resources(&self, owner: &Owner) -> Result<Vec<Resource>, Failure> {
+        let project = owner.project_id.clone();
         self.effects.perform("list_resources", move |store| list_resources(store, &project)).await
     }
 }
@@ -216,11 +208,12 @@ fn create_instance(store: &Store, project: &ProjectId, new: &NewInstance) -> Res
             return Err(error::in_use(volume_id, &holder.record.name));
         }
         disk.push(DiskRecord {
-            volume_id: *volume_id,
+            volume_id: Some(*volume_id),
             device: description.disks.get(index).map_or_else(|| device(index), |old| old.device.clone()),
             format: kept.format,
             size_bytes: Some(kept.size_bytes),
             file: None,
+            excluded: false,
         });
     }
     let record = InstanceRecord {
@@ -229,6 +222,7 @@ fn create_instance(store: &Store, project: &ProjectId, new: &NewInstance) -> Res
         host: emptiest_host(store)?,
         project: Some(project.clone()),
         guest_agent: false,
+        running: true,
         tag: Some(new.tag.clone()),
         flavor: description.flavor.clone(),
         metadata: description.metadata.clone(),
@@ -262,11 +256,15 @@ fn list_resources(store: &Store, project: &ProjectId) -> Result<Vec<Resource>, F
     for Instance { record, .. } in
         store.instances()?.into_iter().filter(|instance| instance.project == *project)
     {
-        let disks = record.disk.iter().filter(|disk| disk.file.is_some()).map(|disk| Resource {
-            kind: ResourceKind::Volume,
-            id: disk.volume_id.to_string(),
-            name: format!("{}-{}", record.name, disk.device),
-            tag: None,
+        let volumes = record.disk.iter().filter(|disk| disk.file.is_some());
+        let disks = volumes.filter_map(|disk| {
+            let name = format!("{}-{}", record.name, disk.device);
+            disk.volume_id.map(|id| Resource {
+                kind: ResourceKind::Volume,
+                id: id.to_string(),
+                name,
+                tag: None,
+            })
         });
         resources.extend(disks);
         let (id, name, tag) = (record.id.to_string(), record.name, record.tag);

@@ -50,11 +50,22 @@ pub(crate) fn not_found(code: &str, noun: &str, id: impl Display) -> Failure {
     Failure::permanent(code, format!("there is no {noun} {id} (in this project)"))
 }
 
+pub(crate) fn no_such_disk(what: impl Display) -> Failure {
+    Failure::permanent("NO_SUCH_DISK", what.to_string())
+}
+
 pub(crate) fn in_use(id: impl Display, instance: &str) -> Failure {
     Failure::new(
         ErrorClass::Contention,
         "VOLUME_IN_USE",
         format!("volume {id} belongs to instance {instance}: detach it, or delete the instance"),
+    )
+}
+
+pub(crate) fn point_in_time_lost(disk: impl Display, instance: &str, what: &str) -> Failure {
+    Failure::permanent(
+        "POINT_IN_TIME_LOST",
+        format!("the point in time of disk {disk} of instance {instance} is lost: {what}"),
     )
 }
 

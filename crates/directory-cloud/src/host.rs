@@ -3,12 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use cloud::{DestinationDisk, Frozen, Host, SourceDisk, Thawed};
-use model::{DiskId, DiskLocation, Failure, HostName, InstanceId, VolumeId, VolumeSnapshotId};
+use cloud::{
+    Base, ChangeRecord, Changes, CutRequest, DestinationDisk, Frozen, Host, Moment, SourceDisk, SourceQuery,
+    Thawed,
+};
+use model::{
+    DiskFormat, DiskLocation, Failure, HostName, InstanceId, SnapshotId, VolumeId, VolumeSnapshotId,
+};
 use runtime::FaultTable;
 
+use crate::cut;
 use crate::effect::{self, Effects};
 use crate::error::{self, OpenError};
+use crate::image;
+use crate::record::{CutRecord, VolumeSnapshotRecord};
 use crate::store::{self, IMAGE, INSTANCES, Instance, Store, VOLUME_SNAPSHOTS};
 
 /// There while the guest is frozen; holds how many file systems are.
@@ -40,15 +48,32 @@ impl Host for DirectoryHost {
         self.effects.perform("thaw", move |store| thaw(store, &host, id)).await
     }
 
-    async fn source_disk(
+    async fn cut(&self, request: &CutRequest) -> Result<Moment, Failure> {
+        let (host, request) = (self.host.clone(), request.clone());
+        let cut = move |store: &Store| cut::cut(store, &own(store, &host, request.instance_id)?, &request);
+        self.effects.perform("cut", cut).await
+    }
+
+    async fn end_cut(
         &self,
-        id: InstanceId,
-        disk: &DiskId,
-        volume_snapshot: VolumeSnapshotId,
-    ) -> Result<SourceDisk, Failure> {
-        let (host, disk) = (self.host.clone(), disk.clone());
-        let find = move |store: &Store| source_disk(store, &own(store, &host, id)?, &disk, volume_snapshot);
+        instance: InstanceId,
+        snapshot: SnapshotId,
+        _keep_changes: bool,
+    ) -> Result<(), Failure> {
+        let record = CutRecord { instance_id: instance, snapshot_id: snapshot, host: self.host.clone() };
+        self.effects.perform("end_cut", move |store| cut::end(store, &record)).await
+    }
+
+    async fn source_disk(&self, query: &SourceQuery) -> Result<SourceDisk, Failure> {
+        let (host, query) = (self.host.clone(), query.clone());
+        let find = move |store: &Store| source_disk(store, &own(store, &host, query.instance_id)?, &query);
         self.effects.perform("source_disk", find).await
+    }
+
+    async fn check_moment(&self, query: &SourceQuery) -> Result<(), Failure> {
+        let (host, query) = (self.host.clone(), query.clone());
+        let check = move |store: &Store| check_moment(store, &own(store, &host, query.instance_id)?, &query);
+        self.effects.perform("check_moment", check).await
     }
 
     async fn destination_disk(&self, volume: VolumeId) -> Result<DestinationDisk, Failure> {
@@ -92,24 +117,76 @@ fn thaw(store: &Store, host: &HostName, id: InstanceId) -> Result<Thawed, Failur
     Ok(Thawed { count: text.trim().parse().unwrap_or(1) })
 }
 
-fn source_disk(
+fn source_disk(store: &Store, instance: &Instance, query: &SourceQuery) -> Result<SourceDisk, Failure> {
+    let Moment::VolumeSnapshot(id) = query.moment else {
+        let image = cut::local_image(store, instance, query)?;
+        return Ok(SourceDisk {
+            location: DiskLocation::file(store.root().absolute(&image.image), image.format),
+            size: image.size,
+            changes: None,
+            full_read_reason: None,
+            keeps_changes: false,
+        });
+    };
+    let kept = volume_snapshot(store, instance, query, id)?.ok_or_else(|| {
+        error::no_such_disk(format_args!("disk {} has no volume snapshot {id}", query.disk_id))
+    })?;
+    let relative = snapshot_image(id);
+    store.open_image(&relative)?;
+    let keeps_changes = store.settings()?.keeps_changes && kept.format == DiskFormat::Raw;
+    let (changes, full_read_reason) = match query.base {
+        Some(Base { snapshot_id, volume_snapshot_id: Some(base) }) if keeps_changes => {
+            match volume_snapshot(store, instance, query, base)? {
+                Some(base) => (Some(changes_since(store, snapshot_id, &base, &kept)?), None),
+                None => (None, Some(format!("the volume snapshot {base} of snapshot {snapshot_id} is gone"))),
+            }
+        }
+        _ => (None, None),
+    };
+    let location = DiskLocation::file(store.root().absolute(&relative), kept.format);
+    Ok(SourceDisk { location, size: kept.size_bytes, changes, full_read_reason, keeps_changes })
+}
+
+fn check_moment(store: &Store, instance: &Instance, query: &SourceQuery) -> Result<(), Failure> {
+    let Moment::VolumeSnapshot(id) = query.moment else {
+        return cut::local_image(store, instance, query).map(drop);
+    };
+    let what = format!("its volume snapshot {id} was deleted");
+    let kept = volume_snapshot(store, instance, query, id)?;
+    kept.map(drop).ok_or_else(|| error::point_in_time_lost(&query.disk_id, &instance.record.name, &what))
+}
+
+/// A volume snapshot, if it is one of the disk that is asked for.
+fn volume_snapshot(
     store: &Store,
     instance: &Instance,
-    disk: &DiskId,
+    query: &SourceQuery,
     id: VolumeSnapshotId,
-) -> Result<SourceDisk, Failure> {
-    let no_such_disk = |what: String| Failure::permanent("NO_SUCH_DISK", what);
-    let named = instance.record.disk.iter().find(|record| store::disk_id(record).as_ref() == Ok(disk));
-    let named =
-        named.ok_or_else(|| no_such_disk(format!("instance {} has no disk {disk}", instance.record.id)))?;
-    let kept = store
-        .volume_snapshot_record(id)?
-        .filter(|record| record.volume_id == named.volume_id && record.project == instance.project);
-    let kept = kept.ok_or_else(|| no_such_disk(format!("disk {disk} has no volume snapshot {id}")))?;
-    let relative = Path::new(VOLUME_SNAPSHOTS).join(id.to_string()).join(IMAGE);
-    store.open_image(&relative)?;
-    let location = DiskLocation::file(store.root().absolute(&relative), kept.format);
-    Ok(SourceDisk { location, size: kept.size_bytes, changes: None })
+) -> Result<Option<VolumeSnapshotRecord>, Failure> {
+    let is_named = |volume: &VolumeId| volume.to_string() == query.disk_id.as_str();
+    let volume = instance.record.disk.iter().filter_map(|disk| disk.volume_id).find(is_named);
+    let volume = volume.ok_or_else(|| {
+        error::no_such_disk(format_args!("instance {} has no volume {}", instance.record.id, query.disk_id))
+    })?;
+    let kept = store.volume_snapshot_record(id)?;
+    Ok(kept.filter(|record| record.volume_id == volume && record.project == instance.project))
+}
+
+fn changes_since(
+    store: &Store,
+    since: SnapshotId,
+    old: &VolumeSnapshotRecord,
+    new: &VolumeSnapshotRecord,
+) -> Result<Changes, Failure> {
+    let open = |record: &VolumeSnapshotRecord| store.open_image(&snapshot_image(record.id));
+    let extents = image::differences(&open(old)?, &open(new)?).map_err(|source| {
+        error::io(format_args!("compare volume snapshots {} and {}", old.id, new.id), &source)
+    })?;
+    Ok(Changes { since, record: ChangeRecord::Extents(extents) })
+}
+
+fn snapshot_image(id: VolumeSnapshotId) -> PathBuf {
+    Path::new(VOLUME_SNAPSHOTS).join(id.to_string()).join(IMAGE)
 }
 
 fn destination_disk(store: &Store, id: VolumeId) -> Result<DestinationDisk, Failure> {

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use model::{ByteCount, DiskFormat, Failure};
+use model::{ByteCount, DiskFormat, Extent, Failure};
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
@@ -31,6 +31,44 @@ pub(crate) fn copy(from: &File, to: &File) -> io::Result<()> {
         position = end;
     }
     to.sync_all()
+}
+
+/// Where two raw images differ; what one has more than the other differs.
+pub(crate) fn differences(old: &File, new: &File) -> io::Result<Vec<Extent>> {
+    const BLOCK: usize = 64 << 10;
+    let size = new.metadata()?.len();
+    let (mut before, mut after) = (vec![0; BLOCK], vec![0; BLOCK]);
+    let mut extents: Vec<Extent> = Vec::new();
+    let mut offset = 0;
+    while offset < size {
+        let length = read_at(new, &mut after, offset)?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let is_same = read_at(old, &mut before, offset)? >= length && before[..length] == after[..length];
+        let end = offset + u64::try_from(length).unwrap_or(u64::MAX);
+        if !is_same {
+            match extents.last_mut().filter(|last| last.end() == offset) {
+                Some(last) => last.length = end - last.offset,
+                None => extents.push(Extent { offset, length: end - offset }),
+            }
+        }
+        offset = end;
+    }
+    Ok(extents)
+}
+
+/// Fills `buffer` from `offset` on, as far as the file goes.
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        let position = offset + u64::try_from(done).unwrap_or(u64::MAX);
+        match rustix::io::pread(file, &mut buffer[done..], position)? {
+            0 => break,
+            count => done += count,
+        }
+    }
+    Ok(done)
 }
 
 /// Makes an image that reads as zeros.

@@ -8,6 +8,7 @@
 //! instances/<any name>/            instance.toml, disk images, `frozen` while the guest is
 //! volumes/<volume id>/             volume.toml, disk.img
 //! volume-snapshots/<snapshot id>/  snapshot.toml, disk.img
+//! cuts/<snapshot id>.<instance id>/  cut.toml, <device>.img: local disks of a running instance
 //! ```
 //!
 //! Folders appear whole, by renaming `.tmp-…`; a process that is killed leaves nothing visible. Everything is opened beneath
@@ -24,6 +25,7 @@ mod store;
 mod effect;
 
 mod builder;
+mod cut;
 mod driver;
 mod host;
 mod placement;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use cloud::{Flavor, Nic, Tag};
 use model::{
-    ByteCount, DiskFormat, Failure, HostName, InstanceId, PoolName, ProjectId, Timestamp, VolumeId,
-    VolumeSnapshotId,
+    ByteCount, DiskFormat, Failure, HostName, InstanceId, PoolName, ProjectId, SnapshotId, Timestamp,
+    VolumeId, VolumeSnapshotId,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ pub(crate) struct Settings {
     pub(crate) hosts: Vec<HostName>,
     /// Of instances that name none.
     pub(crate) project: ProjectId,
+    /// Whether it lists what changed between two volume snapshots of a raw disk; else disks are always read whole.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) keeps_changes: bool,
 }
 
 /// `instance.toml`.
@@ -36,6 +39,9 @@ pub(crate) struct InstanceRecord {
     /// Whether the guest can be frozen.
     #[serde(default)]
     pub(crate) guest_agent: bool,
+    /// Whether its local disks change, and have to be cut.
+    #[serde(default = "yes")]
+    pub(crate) running: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tag: Option<Tag>,
     pub(crate) flavor: Flavor,
@@ -52,7 +58,9 @@ pub(crate) struct InstanceRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DiskRecord {
-    pub(crate) volume_id: VolumeId,
+    /// Absent: a local disk, known by its device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) volume_id: Option<VolumeId>,
     pub(crate) device: String,
     pub(crate) format: DiskFormat,
     /// As the guest sees it; absent: as the image says.
@@ -61,6 +69,19 @@ pub(crate) struct DiskRecord {
     /// Beside this record; absent: the volume is in `volumes/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) file: Option<String>,
+    /// Not to be backed up.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) excluded: bool,
+}
+
+/// `cut.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CutRecord {
+    pub(crate) instance_id: InstanceId,
+    pub(crate) snapshot_id: SnapshotId,
+    /// Where it was made.
+    pub(crate) host: HostName,
 }
 
 /// `volume.toml`.
@@ -105,4 +126,13 @@ pub(crate) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, F
 
 pub(crate) fn write<T: Serialize>(record: &T) -> Result<String, Failure> {
     toml::to_string(record).map_err(|source| error::bug("writing a record", source))
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // for serde
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }

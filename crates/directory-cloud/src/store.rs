@@ -9,15 +9,19 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{self, OpenError};
 use crate::image;
-use crate::record::{self, DiskRecord, InstanceRecord, Settings, VolumeRecord, VolumeSnapshotRecord};
+use crate::record::{
+    self, CutRecord, DiskRecord, InstanceRecord, Settings, VolumeRecord, VolumeSnapshotRecord,
+};
 use crate::root::Root;
 
 pub(crate) const INSTANCES: &str = "instances";
 pub(crate) const VOLUMES: &str = "volumes";
 pub(crate) const VOLUME_SNAPSHOTS: &str = "volume-snapshots";
+pub(crate) const CUTS: &str = "cuts";
 pub(crate) const INSTANCE_RECORD: &str = "instance.toml";
 pub(crate) const VOLUME_RECORD: &str = "volume.toml";
 pub(crate) const VOLUME_SNAPSHOT_RECORD: &str = "snapshot.toml";
+pub(crate) const CUT_RECORD: &str = "cut.toml";
 pub(crate) const IMAGE: &str = "disk.img";
 const SETTINGS: &str = "cloud.toml";
 /// Cinder's name for a type that nobody chose.
@@ -116,7 +120,10 @@ impl Store {
         let mut disks = Vec::new();
         for (index, disk) in record.disk.iter().enumerate() {
             let volume = self.disk(instance, disk)?;
-            let kept = self.volume_record(disk.volume_id)?;
+            let kept = match disk.volume_id {
+                Some(id) => self.volume_record(id)?,
+                None => None,
+            };
             disks.push(DiskDescription {
                 id: disk_id(disk)?,
                 volume_id: disk.volume_id,
@@ -125,6 +132,7 @@ impl Store {
                 format: volume.format,
                 volume_type: kept.as_ref().map_or(VOLUME_TYPE, |kept| &kept.volume_type).to_owned(),
                 bootable: index == 0,
+                is_excluded: disk.excluded,
             });
         }
         Ok(InstanceDescription {
@@ -143,7 +151,15 @@ impl Store {
     pub(crate) fn disk(&self, instance: &Instance, disk: &DiskRecord) -> Result<Volume, Failure> {
         let image = match &disk.file {
             Some(name) => Path::new(INSTANCES).join(&instance.folder).join(self.plain(name)?),
-            None => volume_image(disk.volume_id),
+            None => volume_image(disk.volume_id.ok_or_else(|| {
+                let path =
+                    self.root.absolute(&Path::new(INSTANCES).join(&instance.folder).join(INSTANCE_RECORD));
+                error::record_invalid(
+                    &path,
+                    1,
+                    format_args!("disk {} has neither volume_id nor file", disk.device),
+                )
+            })?),
         };
         self.measure(image, disk.format, disk.size_bytes)
     }
@@ -156,7 +172,7 @@ impl Store {
         }
         for instance in self.instances()?.iter().filter(|instance| instance.project == *project) {
             let mut beside = instance.record.disk.iter().filter(|disk| disk.file.is_some());
-            if let Some(disk) = beside.find(|disk| disk.volume_id == id) {
+            if let Some(disk) = beside.find(|disk| disk.volume_id == Some(id)) {
                 return self.disk(instance, disk);
             }
         }
@@ -165,7 +181,7 @@ impl Store {
 
     /// The instance that a volume is attached to.
     pub(crate) fn holder(&self, id: VolumeId) -> Result<Option<Instance>, Failure> {
-        let holds = |instance: &Instance| instance.record.disk.iter().any(|disk| disk.volume_id == id);
+        let holds = |instance: &Instance| instance.record.disk.iter().any(|disk| disk.volume_id == Some(id));
         Ok(self.instances()?.into_iter().find(holds))
     }
 
@@ -179,6 +195,11 @@ impl Store {
         id: VolumeSnapshotId,
     ) -> Result<Option<VolumeSnapshotRecord>, Failure> {
         self.read(&Path::new(VOLUME_SNAPSHOTS).join(id.to_string()).join(VOLUME_SNAPSHOT_RECORD))
+    }
+
+    /// The cut of an instance for a snapshot.
+    pub(crate) fn cut_record(&self, name: &str) -> Result<Option<CutRecord>, Failure> {
+        self.read(&Path::new(CUTS).join(name).join(CUT_RECORD))
     }
 
     /// All volumes of `volumes/`, by id.
@@ -291,9 +312,10 @@ impl Store {
     }
 }
 
-/// The key of a disk within its instance: its volume's id.
+/// The key of a disk within its instance: its volume's id, or its device.
 pub(crate) fn disk_id(disk: &DiskRecord) -> Result<DiskId, Failure> {
-    disk.volume_id.to_string().parse().map_err(|source| error::bug("naming a disk", source))
+    let text = disk.volume_id.map_or_else(|| disk.device.clone(), |id| id.to_string());
+    text.parse().map_err(|source| error::bug("naming a disk", source))
 }
 
 pub(crate) fn volume_image(id: VolumeId) -> PathBuf {

@@ -8,6 +8,7 @@ mod failure;
 mod id;
 mod job;
 mod object_name;
+mod owner;
 mod restore;
 mod size;
 mod snapshot;
@@ -23,6 +24,7 @@ pub use id::{
 };
 pub use job::{JobKey, JobKind};
 pub use object_name::{InvalidObjectName, ObjectName};
+pub use owner::Owner;
 pub use restore::{RestoreEvent, RestoreState};
 pub use size::{ByteCount, Extent};
 pub use snapshot::{Consistency, DiskFormat, SnapshotEvent, SnapshotKind, SnapshotState};

@@ -103,7 +103,9 @@ pub struct InstanceRecord {
 pub struct DiskRecord {
     pub disk_id: DiskId,
     pub lineage_id: LineageId,
-    pub volume_id: VolumeId,
+    /// Absent: it was a local disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_id: Option<VolumeId>,
     /// For example `vda`.
     pub device: String,
     pub size: ByteCount,
@@ -112,6 +114,9 @@ pub struct DiskRecord {
     pub chunk_size: ByteCount,
     /// The snapshot whose chunks this one shares.
     pub parent_snapshot_id: Option<SnapshotId>,
+    /// Why all of it was read although it has a parent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_read_reason: Option<String>,
     /// Absent until the transfer ended.
     pub manifest_digest: Option<Digest>,
     pub bytes_stored: ByteCount,

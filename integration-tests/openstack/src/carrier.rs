@@ -68,7 +68,14 @@ impl Carrier {
         let snapshot_id = SnapshotId::from_uuid(Entropy.uuid());
         let backup = Backup {
             parent: changes.as_ref().map(|changes| changes.since),
-            source: SourceDisk { location: location.clone(), size, changes },
+            source: SourceDisk {
+                location: location.clone(),
+                size,
+                changes,
+                full_read_reason: None,
+                keeps_changes: false,
+            },
+            moment: None,
             target_id: self.target_id,
             lineage_id: self.lineage_id,
             snapshot_id,

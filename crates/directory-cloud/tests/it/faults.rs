@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use cloud::{Cloud as _, Host as _, Placement as _};
 use model::{DiskFormat, ErrorClass, Failure, InstanceId, VolumeId};
 
-use crate::toy::{self, Toy, project, tag};
+use crate::toy::{self, Toy, owner, tag};
 
 /// Effects that leave a line, with the line.
-const CHANGING: [(&str, &str); 8] = [
+const CHANGING: [(&str, &str); 10] = [
+    ("cut", "cut"),
+    ("end_cut", "end_cut"),
     ("create_volume_snapshot", "create_volume_snapshot"),
     ("create_volume", "create_volume"),
     ("create_instance", "create_instance"),
@@ -20,8 +22,14 @@ const CHANGING: [(&str, &str); 8] = [
     ("freeze", "freeze"),
     ("thaw", "thaw"),
 ];
-const READING: [&str; 5] =
-    ["describe_instance", "list_instances", "source_disk", "destination_disk", "locate_instance"];
+const READING: [&str; 6] = [
+    "describe_instance",
+    "list_instances",
+    "source_disk",
+    "check_moment",
+    "destination_disk",
+    "locate_instance",
+];
 
 /// A cloud in which each effect has something to do: things to delete, a frozen guest, a free volume.
 struct Stage {
@@ -35,12 +43,13 @@ impl Stage {
     async fn new() -> Self {
         let toy = Toy::new();
         let cloud = toy.cloud();
-        let cut = cloud.create_volume_snapshot(&project(), toy.volume(0), &tag("old")).await.expect("is cut");
-        cloud.create_volume(&project(), &toy::make_volume("old", DiskFormat::Raw)).await.expect("is made");
+        let cut = cloud.create_volume_snapshot(&owner(), toy.volume(0), &tag("old")).await.expect("is cut");
+        cloud.create_volume(&owner(), &toy::make_volume("old", DiskFormat::Raw)).await.expect("is made");
         let free = toy::make_volume("free", DiskFormat::Raw);
-        let free_volume = cloud.create_volume(&project(), &free).await.expect("is made");
+        let free_volume = cloud.create_volume(&owner(), &free).await.expect("is made");
         let new = toy::make_instance(toy.describe(toy.web.id).await, vec![], "old");
-        cloud.create_instance(&project(), &new).await.expect("is made");
+        cloud.create_instance(&owner(), &new).await.expect("is made");
+        toy.host("host-a").cut(&toy::make_cut(toy.web.id, toy::snapshot(1))).await.expect("is cut");
         toy.host("host-a").freeze(toy.other.id).await.expect("is frozen");
         std::fs::remove_file(toy.path().join("effects.log")).expect("is there");
         let frozen = toy.other.id;
@@ -52,29 +61,35 @@ impl Stage {
         let (web, volume) = (self.toy.web.id, self.toy.volume(0));
         Box::pin(async move {
             match effect {
-                "describe_instance" => cloud.describe_instance(&project(), web).await.map(drop),
-                "list_instances" => cloud.list_instances(&project()).await.map(drop),
+                "describe_instance" => cloud.describe_instance(&owner(), web).await.map(drop),
+                "list_instances" => cloud.list_instances(&owner()).await.map(drop),
                 "create_volume_snapshot" => {
-                    cloud.create_volume_snapshot(&project(), volume, &tag("new")).await.map(drop)
+                    cloud.create_volume_snapshot(&owner(), volume, &tag("new")).await.map(drop)
                 }
-                "delete_volume_snapshots" => cloud.delete_volume_snapshots(&project(), &tag("old")).await,
+                "delete_volume_snapshots" => cloud.delete_volume_snapshots(&owner(), &tag("old")).await,
                 "create_volume" => {
                     let volume = toy::make_volume("new", DiskFormat::Qcow2);
-                    cloud.create_volume(&project(), &volume).await.map(drop)
+                    cloud.create_volume(&owner(), &volume).await.map(drop)
                 }
-                "delete_volumes" => cloud.delete_volumes(&project(), &tag("old")).await,
+                "delete_volumes" => cloud.delete_volumes(&owner(), &tag("old")).await,
                 "create_instance" => {
                     let description = self.toy.describe(web).await;
                     let new = toy::make_instance(description, vec![self.free_volume], "new");
-                    cloud.create_instance(&project(), &new).await.map(drop)
+                    cloud.create_instance(&owner(), &new).await.map(drop)
                 }
-                "delete_instances" => cloud.delete_instances(&project(), &tag("old")).await,
+                "delete_instances" => cloud.delete_instances(&owner(), &tag("old")).await,
                 "freeze" => host.freeze(web).await.map(drop),
                 "thaw" => host.thaw(self.frozen).await.map(drop),
                 "source_disk" => {
                     let disk = volume.to_string().parse().expect("is a disk id");
-                    host.source_disk(web, &disk, self.cut).await.map(drop)
+                    host.source_disk(&toy::at_volume_snapshot(web, &disk, self.cut)).await.map(drop)
                 }
+                "check_moment" => {
+                    let disk = volume.to_string().parse().expect("is a disk id");
+                    host.check_moment(&toy::at_volume_snapshot(web, &disk, self.cut)).await
+                }
+                "cut" => host.cut(&toy::make_cut(web, toy::snapshot(2))).await.map(drop),
+                "end_cut" => host.end_cut(web, toy::snapshot(1), false).await,
                 "destination_disk" => host.destination_disk(self.free_volume).await.map(drop),
                 "locate_instance" => self.toy.placement().locate_instance(web).await.map(drop),
                 other => panic!("no effect {other}"),

@@ -6,7 +6,7 @@ use cloud::{Cloud as _, Host as _};
 use directory_cloud::{DirectoryCloud, fault_table};
 use model::{DiskFormat, InstanceId};
 
-use crate::toy::{self, Toy, project, tag};
+use crate::toy::{self, Toy, owner, tag};
 
 const STRANGER: &str = "018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e8f";
 
@@ -22,9 +22,9 @@ fn make_record(toy: &Toy, image: &str) -> String {
 
 async fn check_refused(toy: &Toy, code: &str) {
     let cloud = toy.cloud();
-    let refused = cloud.describe_instance(&project(), stranger()).await.expect_err("is refused");
+    let refused = cloud.describe_instance(&owner(), stranger()).await.expect_err("is refused");
     assert_eq!(refused.code, code, "{refused}");
-    let listed = cloud.list_instances(&project()).await.expect("are listed");
+    let listed = cloud.list_instances(&owner()).await.expect("are listed");
     assert!(listed.iter().any(|(id, _)| *id == toy.web.id), "a bad folder hides a good one");
     toy.describe(toy.web.id).await;
 }
@@ -61,7 +61,7 @@ async fn a_folder_or_a_record_that_is_a_link_is_refused_by_name() {
     std::fs::write(elsewhere.join("instance.toml"), make_record(&toy, "disk0.raw")).unwrap();
     symlink(&elsewhere, toy.path().join("instances/linked")).unwrap();
     check_refused(&toy, "CLOUD_UNSAFE_NAME").await;
-    let refused = toy.cloud().describe_instance(&project(), stranger()).await.unwrap_err();
+    let refused = toy.cloud().describe_instance(&owner(), stranger()).await.unwrap_err();
     assert!(refused.message.contains("instances/linked is a link"), "{refused}");
     std::fs::remove_file(toy.path().join("instances/linked")).unwrap();
     std::fs::create_dir(toy.path().join("instances/half")).unwrap();
@@ -73,15 +73,18 @@ async fn a_folder_or_a_record_that_is_a_link_is_refused_by_name() {
 async fn a_linked_image_of_a_snapshot_or_volume_is_not_given_to_a_datamover() {
     let toy = Toy::new();
     let (cloud, host) = (toy.cloud(), toy.host("host-a"));
-    let cut = cloud.create_volume_snapshot(&project(), toy.volume(0), &tag("t")).await.unwrap();
-    let volume = cloud.create_volume(&project(), &toy::make_volume("v", DiskFormat::Raw)).await.unwrap();
+    let cut = cloud.create_volume_snapshot(&owner(), toy.volume(0), &tag("t")).await.unwrap();
+    let volume = cloud.create_volume(&owner(), &toy::make_volume("v", DiskFormat::Raw)).await.unwrap();
     for folder in [format!("volume-snapshots/{cut}"), format!("volumes/{volume}")] {
         let image = toy.path().join(folder).join("disk.img");
         std::fs::remove_file(&image).unwrap();
         symlink(toy.outside().join("raw.img"), &image).unwrap();
     }
     let disk = toy.describe(toy.web.id).await.disks[0].id.clone();
-    assert_eq!(host.source_disk(toy.web.id, &disk, cut).await.unwrap_err().code, "CLOUD_UNSAFE_NAME");
+    assert_eq!(
+        host.source_disk(&toy::at_volume_snapshot(toy.web.id, &disk, cut)).await.unwrap_err().code,
+        "CLOUD_UNSAFE_NAME"
+    );
     assert_eq!(host.destination_disk(volume).await.unwrap_err().code, "CLOUD_UNSAFE_NAME");
 }
 
@@ -92,12 +95,12 @@ async fn a_broken_record_is_named_with_its_line() {
     let record = make_record(&toy, "disk0.raw").replace("host = ", "hots = ");
     toy.write("instances/bad/instance.toml", &record);
     check_refused(&toy, "CLOUD_RECORD_INVALID").await;
-    let refused = toy.cloud().describe_instance(&project(), stranger()).await.unwrap_err();
+    let refused = toy.cloud().describe_instance(&owner(), stranger()).await.unwrap_err();
     let line = record.lines().position(|line| line.starts_with("hots")).unwrap() + 1;
     let place = format!("instances/bad/instance.toml line {line}");
     assert!(refused.message.contains(&place), "{refused} does not name {place}");
     let nobody: InstanceId = "018f3c1e-0000-7c52-9d7e-0a4b5c6d7e8f".parse().unwrap();
-    let refused = toy.cloud().describe_instance(&project(), nobody).await.unwrap_err();
+    let refused = toy.cloud().describe_instance(&owner(), nobody).await.unwrap_err();
     assert_eq!(refused.code, "INSTANCE_NOT_FOUND", "an id that the broken record does not name");
 }
 
@@ -105,11 +108,11 @@ async fn a_broken_record_is_named_with_its_line() {
 async fn an_image_that_lacks_the_header_of_its_format_is_refused() {
     let toy = Toy::new();
     toy.write("instances/web/disk1.qcow2", "no header");
-    let refused = toy.cloud().describe_instance(&project(), toy.web.id).await.unwrap_err();
+    let refused = toy.cloud().describe_instance(&owner(), toy.web.id).await.unwrap_err();
     assert_eq!(refused.code, "CLOUD_RECORD_INVALID");
     assert!(refused.message.contains("disk1.qcow2"), "{refused}");
     std::fs::remove_file(toy.path().join("instances/web/disk1.qcow2")).unwrap();
-    assert_eq!(toy.cloud().describe_instance(&project(), toy.web.id).await.unwrap_err().code, "NO_SUCH_DISK");
+    assert_eq!(toy.cloud().describe_instance(&owner(), toy.web.id).await.unwrap_err().code, "NO_SUCH_DISK");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use cloud::{Cloud as _, Frozen, Host as _, Thawed};
 use model::{ByteCount, DiskFormat, DiskLocation, InstanceId, VolumeSnapshotId};
 
-use crate::toy::{self, IMAGE_SIZE, Toy, project, tag};
+use crate::toy::{self, IMAGE_SIZE, Toy, at_volume_snapshot, owner, tag};
 
 #[tokio::test]
 async fn a_guest_is_frozen_once_and_thawed_once() {
@@ -11,10 +11,10 @@ async fn a_guest_is_frozen_once_and_thawed_once() {
     let host = toy.host("host-a");
     assert_eq!(host.thaw(toy.web.id).await.unwrap(), Thawed { count: 0 });
     for _ in 0..2 {
-        assert_eq!(host.freeze(toy.web.id).await.unwrap(), Frozen { count: 2 });
+        assert_eq!(host.freeze(toy.web.id).await.unwrap(), Frozen { count: 3 });
     }
     assert!(toy.path().join("instances/web/frozen").try_exists().unwrap());
-    assert_eq!(host.thaw(toy.web.id).await.unwrap(), Thawed { count: 2 });
+    assert_eq!(host.thaw(toy.web.id).await.unwrap(), Thawed { count: 3 });
     assert_eq!(host.thaw(toy.web.id).await.unwrap(), Thawed { count: 0 });
     assert_eq!(toy.effect_names(), ["freeze", "thaw"]);
 }
@@ -47,18 +47,25 @@ async fn a_source_is_the_volume_snapshot_of_that_disk_and_no_other() {
     let toy = Toy::new();
     let (cloud, host) = (toy.cloud(), toy.host("host-a"));
     let disks = toy.describe(toy.web.id).await.disks;
-    let cut = cloud.create_volume_snapshot(&project(), toy.volume(0), &tag("t")).await.unwrap();
-    let source = host.source_disk(toy.web.id, &disks[0].id, cut).await.unwrap();
+    let cut = cloud.create_volume_snapshot(&owner(), toy.volume(0), &tag("t")).await.unwrap();
+    let source = host.source_disk(&at_volume_snapshot(toy.web.id, &disks[0].id, cut)).await.unwrap();
     let path = toy.path().join(format!("volume-snapshots/{cut}/disk.img"));
     assert_eq!(source.location, DiskLocation::file(path, DiskFormat::Raw));
     assert_eq!((source.size, source.changes), (ByteCount(IMAGE_SIZE), None));
-    let refused = host.source_disk(toy.web.id, &disks[1].id, cut).await.unwrap_err();
+    let refused = host.source_disk(&at_volume_snapshot(toy.web.id, &disks[1].id, cut)).await.unwrap_err();
     assert_eq!(refused.code, "NO_SUCH_DISK", "the snapshot is of another disk");
     let missing = VolumeSnapshotId::from_uuid(toy.web.id.uuid());
-    assert_eq!(host.source_disk(toy.web.id, &disks[0].id, missing).await.unwrap_err().code, "NO_SUCH_DISK");
+    assert_eq!(
+        host.source_disk(&at_volume_snapshot(toy.web.id, &disks[0].id, missing)).await.unwrap_err().code,
+        "NO_SUCH_DISK"
+    );
     let unknown = "vdz".parse().unwrap();
-    assert_eq!(host.source_disk(toy.web.id, &unknown, cut).await.unwrap_err().code, "NO_SUCH_DISK");
-    let foreign = toy.host("host-b").source_disk(toy.web.id, &disks[0].id, cut).await.unwrap_err();
+    assert_eq!(
+        host.source_disk(&at_volume_snapshot(toy.web.id, &unknown, cut)).await.unwrap_err().code,
+        "NO_SUCH_DISK"
+    );
+    let foreign =
+        toy.host("host-b").source_disk(&at_volume_snapshot(toy.web.id, &disks[0].id, cut)).await.unwrap_err();
     assert_eq!(foreign.code, "FOREIGN_INSTANCE");
 }
 
@@ -68,6 +75,6 @@ async fn a_destination_is_a_volume_that_is_attached_nowhere() {
     let host = toy.host("host-a");
     assert_eq!(host.destination_disk(toy.volume(0)).await.unwrap_err().code, "VOLUME_NOT_FOUND");
     let volume = toy::make_volume("v", DiskFormat::Raw);
-    let id = toy.cloud().create_volume(&project(), &volume).await.unwrap();
+    let id = toy.cloud().create_volume(&owner(), &volume).await.unwrap();
     assert_eq!(host.destination_disk(id).await.unwrap().size, volume.size);
 }

@@ -5,17 +5,19 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cloud::{Cloud as _, InstanceDescription, NewInstance, NewVolume, Resource, Tag};
+use cloud::{
+    Cloud as _, CutRequest, InstanceDescription, Moment, NewInstance, NewVolume, Resource, SourceQuery, Tag,
+};
 use directory_cloud::{
     Builder, DirectoryCloud, DirectoryHost, DirectoryPlacement, NewDirectoryDisk, NewDirectoryInstance,
     fault_table,
 };
-use model::{ByteCount, DiskFormat, InstanceId, ProjectId, VolumeId};
+use model::{ByteCount, DiskFormat, DiskId, InstanceId, Owner, SnapshotId, VolumeId, VolumeSnapshotId};
 use tempfile::TempDir;
 
 pub(crate) const IMAGE_SIZE: u64 = 64 << 20;
 
-/// `web` on host-a with a raw and a qcow2 disk; `other` on host-a, of another project.
+/// `web` on host-a with a raw and a qcow2 volume and a local disk; `other` on host-a, of another project.
 pub(crate) struct Toy {
     dir: TempDir,
     pub(crate) web: NewDirectoryInstance,
@@ -30,7 +32,8 @@ impl Toy {
         make_qcow2_image(&qcow2);
         let web = NewDirectoryInstance::new("web", "host-a")
             .disk(NewDirectoryDisk::new("vda", DiskFormat::Raw, &raw))
-            .disk(NewDirectoryDisk::new("vdb", DiskFormat::Qcow2, &qcow2));
+            .disk(NewDirectoryDisk::new("vdb", DiskFormat::Qcow2, &qcow2))
+            .disk(NewDirectoryDisk::new("vdc", DiskFormat::Raw, &raw).local());
         let mut other = NewDirectoryInstance::new("other", "host-a").disk(NewDirectoryDisk::new(
             "vda",
             DiskFormat::Raw,
@@ -71,7 +74,7 @@ impl Toy {
     }
 
     pub(crate) fn volume(&self, index: usize) -> VolumeId {
-        self.web.disks[index].volume_id
+        self.web.disks[index].volume_id.expect("is a volume")
     }
 
     pub(crate) fn write(&self, relative: &str, text: &str) {
@@ -90,20 +93,25 @@ impl Toy {
     }
 
     pub(crate) async fn describe(&self, id: InstanceId) -> InstanceDescription {
-        self.cloud().describe_instance(&project(), id).await.expect("is described")
+        self.cloud().describe_instance(&owner(), id).await.expect("is described")
     }
 
     pub(crate) async fn resources(&self) -> Vec<Resource> {
-        self.cloud().list_resources(&project()).await.expect("are listed")
+        self.cloud().list_resources(&owner()).await.expect("are listed")
     }
 }
 
-pub(crate) fn project() -> ProjectId {
-    "default".parse().expect("is a project")
+pub(crate) fn owner() -> Owner {
+    of_project("default")
 }
 
-pub(crate) fn others() -> ProjectId {
-    "others".parse().expect("is a project")
+pub(crate) fn others() -> Owner {
+    of_project("others")
+}
+
+fn of_project(name: &str) -> Owner {
+    let (project_id, user_id) = (name.parse().expect("is a project"), "alice".parse().expect("is a user"));
+    Owner { project_id, user_id }
 }
 
 pub(crate) fn tag(text: &str) -> Tag {
@@ -127,6 +135,25 @@ pub(crate) fn make_instance(
     tag_text: &str,
 ) -> NewInstance {
     NewInstance { name: "web-again".to_owned(), description, volume_ids, tag: tag(tag_text) }
+}
+
+/// Disk `disk_id` of an instance at a volume snapshot.
+pub(crate) fn at_volume_snapshot(
+    instance_id: InstanceId,
+    disk_id: &DiskId,
+    id: VolumeSnapshotId,
+) -> SourceQuery {
+    let (disk_id, snapshot_id) = (disk_id.clone(), SnapshotId::from_uuid(id.uuid()));
+    SourceQuery { instance_id, disk_id, snapshot_id, moment: Moment::VolumeSnapshot(id), base: None }
+}
+
+pub(crate) fn snapshot(number: u8) -> SnapshotId {
+    format!("018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e{number:02x}").parse().expect("is an id")
+}
+
+/// A cut of the local disk of `web`.
+pub(crate) fn make_cut(instance_id: InstanceId, snapshot_id: SnapshotId) -> CutRequest {
+    CutRequest { instance_id, snapshot_id, disks: vec!["vdc".parse().expect("is a disk")], base: None }
 }
 
 /// Bytes at the beginning and in the middle, holes between.

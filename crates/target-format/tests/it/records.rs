@@ -10,12 +10,13 @@ fn make_disk() -> DiskRecord {
     DiskRecord {
         disk_id: "vda".parse().unwrap(),
         lineage_id: ID.parse().unwrap(),
-        volume_id: ID.parse().unwrap(),
+        volume_id: Some(ID.parse().unwrap()),
         device: "vda".to_owned(),
         size: ByteCount::gib(20),
         disk_format: DiskFormat::Qcow2,
         chunk_size: ByteCount::mib(1),
         parent_snapshot_id: None,
+        full_read_reason: None,
         manifest_digest: Some(Digest::of(b"x")),
         bytes_stored: ByteCount(7),
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use model::{ProjectId, UserId};
+use model::{Owner, ProjectId, UserId};
 
 use super::Error;
 
@@ -128,6 +128,12 @@ impl Caller {
     #[must_use]
     pub fn intake(user: UserId, project: ProjectId) -> Self {
         Self { user, project, roles: BTreeSet::from([Role::Member]) }
+    }
+
+    /// On whose behalf the caller asks the cloud.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner { project_id: self.project.clone(), user_id: self.user.clone() }
     }
 
     /// Whether the caller may do it.

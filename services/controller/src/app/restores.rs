@@ -6,7 +6,9 @@ use catalog::{
     PartStatus, RestoreDiskRow, RestoreFilter, RestoreInstanceRow, RestoreKind, RestoreRow,
     SnapshotInstanceRow, SnapshotRow, Tx,
 };
-use model::{ByteCount, InstanceId, RestoreId, RestoreState, SagaId, SnapshotId, SnapshotState, TargetId};
+use model::{
+    ByteCount, InstanceId, Owner, RestoreId, RestoreState, SagaId, SnapshotId, SnapshotState, TargetId,
+};
 
 use super::retrying::retrying;
 use super::text::{check_description, check_name};
@@ -55,6 +57,8 @@ pub struct Parts {
 /// What the checks found out.
 struct Plan {
     snapshot: SnapshotRow,
+    /// Of the workload: on whose behalf it is restored.
+    owner: Owner,
     target_id: TargetId,
     instances: Vec<RestoreInstance>,
     size: ByteCount,
@@ -81,7 +85,7 @@ pub async fn create(
     let plan = make_plan(state, caller, request, &mut tx).await?;
     drop(tx);
     if request.selection == Selection::OneClick {
-        require_originals_gone(state, caller, &plan.instances).await?;
+        require_originals_gone(state, &plan.owner, &plan.instances).await?;
     }
     let now = state.clock.now();
     let row = RestoreRow {
@@ -200,7 +204,7 @@ async fn make_plan(state: &AppState, caller: &Caller, request: &Request, tx: &mu
     let disks = tx.list_snapshot_disks(snapshot.id).await?;
     let is_chosen = |id: InstanceId| instances.iter().any(|one| one.instance_id == id);
     let size = disks.iter().filter(|disk| is_chosen(disk.instance_id)).map(|disk| disk.size_bytes).sum();
-    Ok(Plan { snapshot, target_id: workload.target_id, instances, size })
+    Ok(Plan { snapshot, owner: workload.owner(), target_id: workload.target_id, instances, size })
 }
 
 /// Reads a snapshot that is committed.
@@ -257,11 +261,11 @@ fn choose(
 /// A one-click restore replaces what is gone. The saga checks once more, right before it makes anything.
 async fn require_originals_gone(
     state: &AppState,
-    caller: &Caller,
+    owner: &Owner,
     instances: &[RestoreInstance],
 ) -> Result<(), Error> {
     for instance in instances {
-        match state.cloud.describe_instance(&caller.project, instance.instance_id).await {
+        match state.cloud.describe_instance(owner, instance.instance_id).await {
             Ok(original) => {
                 let message = format!(
                     "instance {} ({}) still exists: delete it first, or restore selectively under a new name",

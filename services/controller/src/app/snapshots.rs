@@ -4,7 +4,7 @@ use catalog::{
     SnapshotDiskRow, SnapshotFilter, SnapshotInstanceRow, SnapshotRow, Tx, WorkloadInstanceRow, WorkloadRow,
 };
 use model::{
-    ByteCount, InstanceId, SagaId, SnapshotId, SnapshotKind, SnapshotState, WorkloadId, WorkloadState,
+    ByteCount, InstanceId, Owner, SagaId, SnapshotId, SnapshotKind, SnapshotState, WorkloadId, WorkloadState,
 };
 
 use super::retrying::retrying;
@@ -53,12 +53,12 @@ pub async fn create(
 ) -> Result<Started<SnapshotId>, Error> {
     let name = check_name(request.name.as_deref(), "snapshot")?;
     let description = check_description(request.description.as_deref())?;
-    let checked = match check(state, caller, request, intake).await? {
+    let (owner, instance_ids) = match check(state, caller, request, intake).await? {
         Checked::Duplicate(started) => return Ok(started),
-        Checked::Free(instance_ids) => instance_ids,
+        Checked::Free { owner, instance_ids } => (owner, instance_ids),
     };
     // Outside of any transaction: the cloud may take its time. A missing instance would fail the saga later.
-    workloads::describe_all(state, caller, &checked).await?;
+    workloads::describe_all(state, &owner, &instance_ids).await?;
     let now = state.clock.now();
     let row = SnapshotRow {
         id: SnapshotId::from_uuid(state.entropy.uuid()),
@@ -160,8 +160,11 @@ pub(super) async fn require(tx: &mut Tx, caller: &Caller, id: SnapshotId) -> Res
 
 enum Checked {
     Duplicate(Started<SnapshotId>),
-    /// The instances to be snapshot.
-    Free(Vec<InstanceId>),
+    /// The instances to be snapshot, for the owner of the workload.
+    Free {
+        owner: Owner,
+        instance_ids: Vec<InstanceId>,
+    },
 }
 
 /// Refuses early what would be refused in the transaction, so that the cloud is not asked for nothing.
@@ -192,7 +195,8 @@ async fn check(
             format!("workload {} has no instances", workload.name),
         ));
     }
-    Ok(Checked::Free(instances.into_iter().map(|instance| instance.instance_id).collect()))
+    let instance_ids = instances.into_iter().map(|instance| instance.instance_id).collect();
+    Ok(Checked::Free { owner: workload.owner(), instance_ids })
 }
 
 /// The one transaction: key, row, lock and saga, or nothing.

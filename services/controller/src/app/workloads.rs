@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use catalog::{SnapshotFilter, SnapshotRow, Tx, WorkloadFilter, WorkloadInstanceRow, WorkloadRow};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use model::{InstanceId, WorkloadId, WorkloadState};
+use model::{InstanceId, Owner, WorkloadId, WorkloadState};
 
 use super::retrying::retrying;
 use super::text::{check_description, check_name, shown};
@@ -45,7 +45,7 @@ pub async fn create(state: &AppState, caller: &Caller, request: &Request) -> Res
     check_instance_ids(&request.instance_ids)?;
     let target = choose_target(state, request.target.as_deref())?;
     // Outside of the transaction: the cloud may take its time.
-    let names = describe_all(state, caller, &request.instance_ids).await?;
+    let names = describe_all(state, &caller.owner(), &request.instance_ids).await?;
     let now = state.clock.now();
     let row = WorkloadRow {
         id: WorkloadId::from_uuid(state.entropy.uuid()),
@@ -95,14 +95,14 @@ pub(super) async fn require(tx: &mut Tx, caller: &Caller, id: WorkloadId) -> Res
         .ok_or_else(|| Error::not_found("WORKLOAD_NOT_FOUND", "workload", &id))
 }
 
-/// Reads the names of instances, and with that proves that they exist in the caller's project.
+/// Reads the names of instances, and with that proves that they exist in the owner's project.
 pub(super) async fn describe_all(
     state: &AppState,
-    caller: &Caller,
+    owner: &Owner,
     ids: &[InstanceId],
 ) -> Result<Vec<(InstanceId, String)>, Error> {
     let describe = |id: InstanceId| async move {
-        let description = state.cloud.describe_instance(&caller.project, id).await;
+        let description = state.cloud.describe_instance(owner, id).await;
         description.map(|description| (id, description.name)).map_err(Error::Cloud)
     };
     stream::iter(ids.to_vec()).map(describe).buffered(DESCRIBE_CONCURRENCY).try_collect().await

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use backup_target::BackupTarget;
 use cloud::{Cloud, InstanceDescription, NewInstance, NewVolume, Tag};
-use model::{ByteCount, Failure, InstanceId, ProjectId, TargetId};
+use model::{ByteCount, Failure, InstanceId, Owner, TargetId};
 use prost::{Message, Name};
 use proto::cmd::v1 as cmd;
 use proto::convert::{self, Malformed};
@@ -110,17 +110,26 @@ impl CloudJobs {
             CloudCommand::CreateVolumeSnapshot(command) => self.create_volume_snapshot(command).await?,
             CloudCommand::DeleteVolumeSnapshots(command) => {
                 let tag = Tag::from_text(&command.tag);
-                self.cloud.delete_volume_snapshots(&project(&command.project_id)?, &tag).await.map(done)?
+                self.cloud
+                    .delete_volume_snapshots(&owner(&command.project_id, &command.user_id)?, &tag)
+                    .await
+                    .map(done)?
             }
             CloudCommand::CreateVolume(command) => self.create_volume(command).await?,
             CloudCommand::DeleteVolume(command) => {
                 let tag = Tag::from_text(&command.tag);
-                self.cloud.delete_volumes(&project(&command.project_id)?, &tag).await.map(done)?
+                self.cloud
+                    .delete_volumes(&owner(&command.project_id, &command.user_id)?, &tag)
+                    .await
+                    .map(done)?
             }
             CloudCommand::CreateInstance(command) => self.create_instance(command).await?,
             CloudCommand::DeleteInstance(command) => {
                 let tag = Tag::from_text(&command.tag);
-                self.cloud.delete_instances(&project(&command.project_id)?, &tag).await.map(done)?
+                self.cloud
+                    .delete_instances(&owner(&command.project_id, &command.user_id)?, &tag)
+                    .await
+                    .map(done)?
             }
             CloudCommand::CheckRestorePlan(command) => self.check_restore_plan(command).await.map(done)?,
             CloudCommand::WriteRecords(command) => {
@@ -135,7 +144,8 @@ impl CloudJobs {
 
     async fn describe_instance(&self, command: &cmd::DescribeInstance) -> Result<Answer, Failure> {
         let instance = convert::id("instance_id", &command.instance_id).map_err(invalid)?;
-        let description = self.cloud.describe_instance(&project(&command.project_id)?, instance).await?;
+        let description =
+            self.cloud.describe_instance(&owner(&command.project_id, &command.user_id)?, instance).await?;
         let description = serde_json::to_vec(&description).expect("a description is plain data");
         Ok(Answer::InstanceDescribed(rep::InstanceDescribed { description }))
     }
@@ -143,7 +153,10 @@ impl CloudJobs {
     async fn create_volume_snapshot(&self, command: &cmd::CreateVolumeSnapshot) -> Result<Answer, Failure> {
         let volume = convert::id("volume_id", &command.volume_id).map_err(invalid)?;
         let tag = Tag::from_text(&command.tag);
-        self.cloud.create_volume_snapshot(&project(&command.project_id)?, volume, &tag).await.map(created)
+        self.cloud
+            .create_volume_snapshot(&owner(&command.project_id, &command.user_id)?, volume, &tag)
+            .await
+            .map(created)
     }
 
     async fn create_volume(&self, command: &cmd::CreateVolume) -> Result<Answer, Failure> {
@@ -158,7 +171,7 @@ impl CloudJobs {
             bootable: command.bootable,
             tag: Tag::from_text(&command.tag),
         };
-        self.cloud.create_volume(&project(&command.project_id)?, &volume).await.map(created)
+        self.cloud.create_volume(&owner(&command.project_id, &command.user_id)?, &volume).await.map(created)
     }
 
     async fn create_instance(&self, command: &cmd::CreateInstance) -> Result<Answer, Failure> {
@@ -172,12 +185,15 @@ impl CloudJobs {
             .map_err(invalid)?;
         let tag = Tag::from_text(&command.tag);
         let instance = NewInstance { name: command.name.clone(), description, volume_ids, tag };
-        self.cloud.create_instance(&project(&command.project_id)?, &instance).await.map(created)
+        self.cloud
+            .create_instance(&owner(&command.project_id, &command.user_id)?, &instance)
+            .await
+            .map(created)
     }
 
     /// Codes: `ORIGINAL_EXISTS`, `NAME_TAKEN`.
     async fn check_restore_plan(&self, command: &cmd::CheckRestorePlan) -> Result<(), Failure> {
-        let instances = self.cloud.list_instances(&project(&command.project_id)?).await?;
+        let instances = self.cloud.list_instances(&owner(&command.project_id, &command.user_id)?).await?;
         let by_id: BTreeMap<String, &str> = instances
             .iter()
             .map(|(id, name): &(InstanceId, String)| (id.to_string(), name.as_str()))
@@ -214,8 +230,9 @@ impl CloudJobs {
     }
 }
 
-fn project(text: &str) -> Result<ProjectId, Failure> {
-    convert::id("project_id", text).map_err(invalid)
+fn owner(project_id: &str, user_id: &str) -> Result<Owner, Failure> {
+    let project_id = convert::id("project_id", project_id).map_err(invalid)?;
+    Ok(Owner { project_id, user_id: convert::id("user_id", user_id).map_err(invalid)? })
 }
 
 #[allow(clippy::needless_pass_by_value)] // for map_err

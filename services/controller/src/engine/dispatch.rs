@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus::header;
 use bus_config::{exchange, key};
-use catalog::{BranchKey, JobDirection, JobRow, JobState, OutboxRow, TimerKind, TimerRow, Tx};
+use catalog::{BranchKey, JobRow, JobState, OutboxRow, TimerKind, TimerRow, Tx};
 use model::{HostName, MessageId, SagaId, Timestamp};
 use prost::{Message, Name};
 use proto::cmd::v1 as cmd;
@@ -49,7 +49,7 @@ impl Dispatch<'_> {
         let before = self.tx.get_job_of_branch(branch).await?;
         let id = job_id(branch.saga_id, step_name, branch.branch, direction_of(branch.direction));
         let epoch = before.as_ref().map_or(0, |job| job.epoch);
-        let placement = self.place(branch, attempt, &remote.route).await?;
+        let placement = self.place(attempt, &remote.route).await?;
         let job_header = JobHeader {
             job_id: id.to_string(),
             saga_id: branch.saga_id.to_string(),
@@ -125,18 +125,12 @@ impl Dispatch<'_> {
     }
 
     /// Where a command goes; `None`: to a cloud worker.
-    async fn place(
-        &mut self,
-        branch: BranchKey,
-        attempt: u32,
-        route: &Route,
-    ) -> Result<Option<PlacedAt>, Error> {
+    async fn place(&mut self, attempt: u32, route: &Route) -> Result<Option<PlacedAt>, Error> {
         match route {
             Route::Cloud => Ok(None),
             Route::Placed(at) => Ok(Some(at.clone())),
-            Route::WhereItRan { otherwise } => {
-                let action = BranchKey { direction: JobDirection::Action, ..branch };
-                let job = self.tx.get_job_of_branch(action).await?;
+            Route::WhereItRan { job, otherwise } => {
+                let job = self.tx.get_job(*job).await?;
                 let Some(JobRow { worker: Some(host), updated_at: ended_at, .. }) = job else {
                     return Ok(Some(otherwise.clone()));
                 };

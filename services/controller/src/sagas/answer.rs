@@ -1,8 +1,9 @@
 //! What steps read out of answers. An answer of another kind than the command asks for gives nothing here; the engine
 //! refuses it before it is learned (`fits`).
 
-use cloud::InstanceDescription;
+use cloud::{InstanceDescription, Moment};
 use model::{ByteCount, Timestamp};
+use proto::common::v1::LocalMoment;
 use proto::rep::v1::job_succeeded::Result as Wire;
 
 use super::catalog_op::{
@@ -26,6 +27,7 @@ pub fn fits(command: &Command, answer: &Answer) -> bool {
         C::CreateInstance(_) => created::<model::InstanceId>(&output).is_some(),
         C::FreezeGuest(_) => matches!(answer, Wire::GuestFrozen(_)),
         C::ThawGuest(_) => matches!(answer, Wire::GuestThawed(_)),
+        C::CutDisks(_) => disks_cut(&output).is_some(),
         C::TransferDisk(_) => matches!(answer, Wire::DiskTransferred(it) if is_digest(&it.manifest_digest)),
         C::VerifyManifest(_) => {
             matches!(answer, Wire::ManifestVerified(it) if is_digest(&it.manifest_digest))
@@ -37,6 +39,7 @@ pub fn fits(command: &Command, answer: &Answer) -> bool {
         | C::CheckRestorePlan(_)
         | C::WriteRecords(_)
         | C::RemoveRecords(_)
+        | C::EndCut(_)
         | C::PurgeTransfer(_)
         | C::AbortWrite(_) => matches!(answer, Wire::Done(_)),
     }
@@ -104,6 +107,15 @@ pub(super) fn thawed_count(output: &Output) -> Option<u32> {
     }
 }
 
+pub(super) fn disks_cut(output: &Output) -> Option<Moment> {
+    let Output::Remote(Wire::DisksCut(cut)) = output else { return None };
+    match cut.moment() {
+        LocalMoment::Cut => Some(Moment::Cut),
+        LocalMoment::AsIs => Some(Moment::AsIs),
+        LocalMoment::Unspecified => None,
+    }
+}
+
 pub(super) fn transferred(output: &Output) -> Option<Transferred> {
     match output {
         Output::Remote(Wire::DiskTransferred(transferred)) => Some(Transferred {
@@ -114,6 +126,8 @@ pub(super) fn transferred(output: &Output) -> Option<Transferred> {
             chunks_stored_count: transferred.chunks_stored_count,
             duration_ms: transferred.duration_ms,
             manifest_digest: transferred.manifest_digest.clone(),
+            keeps_changes: transferred.keeps_changes,
+            full_read_reason: Some(transferred.full_read_reason.clone()).filter(|text| !text.is_empty()),
         }),
         _ => None,
     }

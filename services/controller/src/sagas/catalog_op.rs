@@ -128,11 +128,17 @@ pub struct Transferred {
     pub duration_ms: u64,
     /// BLAKE3 of the manifest root.
     pub manifest_digest: Vec<u8>,
+    /// If its volume snapshot is kept, the storage can list what changed since.
+    pub keeps_changes: bool,
+    /// Why all was read although there is a parent.
+    pub full_read_reason: Option<String>,
 }
 
 /// What is in a snapshot, as the catalog knows it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotPinned {
+    /// Of the workload.
+    pub workload_user_id: UserId,
     /// In the order of the restore's instances.
     pub instances: Vec<PinnedInstance>,
 }
@@ -142,7 +148,7 @@ pub struct SnapshotPinned {
 pub struct PinnedInstance {
     pub instance_id: InstanceId,
     pub new_name: String,
-    /// As captured.
+    /// As captured, with those disks only that are in the snapshot.
     pub description: InstanceDescription,
     /// In boot order.
     pub disks: Vec<PinnedDisk>,

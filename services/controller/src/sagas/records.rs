@@ -67,7 +67,7 @@ impl<'a> RecordPlan<'a> {
         let disks = self
             .instances
             .iter()
-            .flat_map(|instance| instance.disks.iter().map(move |disk| (*instance, disk)));
+            .flat_map(|instance| instance.disks_to_back_up().map(move |disk| (*instance, disk)));
         disks.zip(&self.lineages.disks).map(|((instance, disk), lease)| (instance, disk, lease))
     }
 
@@ -189,6 +189,7 @@ fn disk_record(
         disk_format: disk.format,
         chunk_size: lease.chunk_size,
         parent_snapshot_id: lease.parent_snapshot_id,
+        full_read_reason: result.and_then(|it| it.transferred.full_read_reason.clone()),
         manifest_digest: result.and_then(|it| digest(&it.transferred.manifest_digest)),
         bytes_stored: result.map(|it| it.transferred.bytes_stored).unwrap_or_default(),
     }

@@ -1,7 +1,7 @@
 //! Work that somebody else does for a step: a typed command of the bus, where it goes, and what its answer says. The
 //! engine fills in the job header and the placement; nothing here knows of queues.
 
-use model::{ErrorClass, Failure};
+use model::{ErrorClass, Failure, JobId};
 use prost::{Message as _, Name as _};
 use proto::cmd::v1 as cmd;
 use proto::common::v1::{JobHeader, Placement};
@@ -25,8 +25,8 @@ pub enum Route {
     Cloud,
     /// A datamover; dmapi finds which.
     Placed(PlacedAt),
-    /// The host that accepted the action which this command takes back; where nobody did, `otherwise`.
-    WhereItRan { otherwise: PlacedAt },
+    /// The host that accepted `job`; where nobody did, `otherwise`.
+    WhereItRan { job: JobId, otherwise: PlacedAt },
 }
 
 /// Failures that a step takes as an answer, so that the saga goes on.
@@ -34,9 +34,24 @@ pub enum Route {
 pub struct Tolerance {
     /// A failure that may pass is retried until this attempt; a permanent one is taken at once.
     pub attempts_max: u32,
-    /// Codes that are never tolerated.
-    pub except: &'static [&'static str],
+    pub codes: Codes,
     pub instead: Answer,
+}
+
+/// Codes that are tolerated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codes {
+    AllBut(&'static [&'static str]),
+    Only(&'static [&'static str]),
+}
+
+impl Codes {
+    fn contain(self, code: &str) -> bool {
+        match self {
+            Self::AllBut(codes) => !codes.contains(&code),
+            Self::Only(codes) => codes.contains(&code),
+        }
+    }
 }
 
 impl Tolerance {
@@ -45,7 +60,7 @@ impl Tolerance {
     pub fn answer(&self, failure: &Failure, attempt: u32) -> Option<Answer> {
         let hopeless = !failure.class.may_pass() || attempt >= self.attempts_max;
         let tolerable = !matches!(failure.class, ErrorClass::Bug | ErrorClass::Cancelled)
-            && !self.except.contains(&failure.code.as_str());
+            && self.codes.contain(&failure.code);
         (hopeless && tolerable).then(|| self.instead.clone())
     }
 }
@@ -104,6 +119,8 @@ commands! {
     mover {
         FreezeGuest = "freeze_guest",
         ThawGuest = "thaw_guest",
+        CutDisks = "cut_disks",
+        EndCut = "end_cut",
         TransferDisk = "transfer_disk",
         PurgeTransfer = "purge_transfer",
         VerifyManifest = "verify_manifest",
@@ -133,14 +150,15 @@ impl Remote {
         Self { route: Route::Placed(at), command: command.into(), subject: subject.into(), tolerance: None }
     }
 
-    /// Work for the host that holds what is to be taken back; where none does, for `otherwise`.
+    /// Work for the host that ran `job`; where none did, for `otherwise`.
     #[must_use]
     pub fn where_it_ran(
+        job: JobId,
         otherwise: PlacedAt,
         command: impl Into<Command>,
         subject: impl Into<String>,
     ) -> Self {
-        let route = Route::WhereItRan { otherwise };
+        let route = Route::WhereItRan { job, otherwise };
         Self { route, command: command.into(), subject: subject.into(), tolerance: None }
     }
 

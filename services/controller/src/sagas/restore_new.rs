@@ -66,7 +66,7 @@ pub struct RestoreInstance {
 /// What the steps learned. Maps are by branch: by disk as in `Facts::disks`, or by instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    pinned: SnapshotPinned,
+    pinned: Option<SnapshotPinned>,
     volumes: BTreeMap<Branch, VolumeId>,
     written: BTreeMap<Branch, Written>,
     new_instances: BTreeMap<Branch, InstanceId>,
@@ -74,7 +74,7 @@ pub struct Facts {
 
 impl Saga for RestoreNew {
     const KIND: &'static str = "restore_new";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const DEADLINE: Duration = budget::JOB_DEADLINE;
     type Params = Params;
     type Facts = Facts;
@@ -99,10 +99,10 @@ fn pin_snapshot() -> Step<RestoreNew> {
     Step::new("pin_snapshot")
         .action(|ctx: &Ctx, _| CatalogOp::PinSnapshot(ctx.params.clone()).into())
         .learn(|facts: &mut Facts, _, output: &Output| {
-            facts.pinned = answer::snapshot_pinned(output).unwrap_or_default();
+            facts.pinned = answer::snapshot_pinned(output);
         })
         .undo("end_restore", |ctx: &Ctx, _| {
-            let is_pinned = !ctx.facts.pinned.instances.is_empty();
+            let is_pinned = ctx.facts.pinned.is_some();
             CatalogOp::EndRestore { params: ctx.params.clone(), is_pinned }.into()
         })
 }
@@ -117,6 +117,7 @@ fn check_plan() -> Step<RestoreNew> {
             let originals = instances.iter().map(|instance| instance.instance_id.to_string());
             let command = cmd::CheckRestorePlan {
                 project_id: ctx.params.project_id.to_string(),
+                user_id: user_id(ctx),
                 absent_instance_ids: originals.filter(|_| ctx.params.one_click).collect(),
                 new_names: instances.iter().map(|instance| instance.new_name.clone()).collect(),
                 ..Default::default()
@@ -138,6 +139,7 @@ fn create_volumes() -> Step<RestoreNew> {
             let (instance, disk) = disk(ctx, branch);
             let command = cmd::CreateVolume {
                 project_id: ctx.params.project_id.to_string(),
+                user_id: user_id(ctx),
                 name: format!("{}-{}", instance.new_name, disk.device),
                 size_bytes: disk.size.0,
                 volume_type: disk.volume_type.clone(),
@@ -154,6 +156,7 @@ fn create_volumes() -> Step<RestoreNew> {
         .undo("delete_volumes", |ctx: &Ctx, branch| {
             let command = cmd::DeleteVolume {
                 project_id: ctx.params.project_id.to_string(),
+                user_id: user_id(ctx),
                 tag: tag(ctx, CREATE_VOLUMES, branch),
                 ..Default::default()
             };
@@ -179,7 +182,7 @@ fn write_disks() -> Step<RestoreNew> {
             let command = cmd::AbortWrite { write_job_id: write_job.to_string(), ..Default::default() };
             // Where nobody was ever granted the job, nobody writes: any datamover may bar it.
             let otherwise = PlacedAt::Target(ctx.params.target_id);
-            Remote::where_it_ran(otherwise, command, disk_subject(ctx, branch)).into()
+            Remote::where_it_ran(write_job, otherwise, command, disk_subject(ctx, branch)).into()
         })
         .attempts_max(budget::TRANSFER_ATTEMPTS)
         .deadline(budget::DISPATCH_DEADLINE)
@@ -209,10 +212,11 @@ fn create_instances() -> Step<RestoreNew> {
     Step::new(CREATE_INSTANCES)
         .branches(|params: &Params, _: &Facts| branch_of(params.instances.len()))
         .action(|ctx: &Ctx, branch| {
-            let instance = &ctx.facts.pinned.instances[usize::from(branch)];
+            let instance = &ctx.facts.instances()[usize::from(branch)];
             let description = serde_json::to_vec(&instance.description).expect("a description is plain data");
             let command = cmd::CreateInstance {
                 project_id: ctx.params.project_id.to_string(),
+                user_id: user_id(ctx),
                 name: instance.new_name.clone(),
                 description,
                 volume_ids: volumes_of(ctx, branch),
@@ -227,6 +231,7 @@ fn create_instances() -> Step<RestoreNew> {
         .undo("delete_instances", |ctx: &Ctx, branch| {
             let command = cmd::DeleteInstance {
                 project_id: ctx.params.project_id.to_string(),
+                user_id: user_id(ctx),
                 tag: tag(ctx, CREATE_INSTANCES, branch),
                 ..Default::default()
             };
@@ -247,7 +252,7 @@ fn record_restore() -> Step<RestoreNew> {
             volume_id: facts.volumes[&branch_of(index)],
             written: facts.written.get(&branch_of(index)).cloned().unwrap_or_default(),
         });
-        let originals = facts.pinned.instances.iter().map(|instance| instance.instance_id);
+        let originals = facts.instances().iter().map(|instance| instance.instance_id);
         let instances = originals.zip(facts.new_instances.values().copied());
         let record = RestoreRecord { instances: instances.collect(), disks: disks.collect() };
         CatalogOp::RecordRestore { params: ctx.params.clone(), record }.into()
@@ -263,12 +268,14 @@ fn release() -> Step<RestoreNew> {
 // What the steps above read of the facts.
 
 impl Facts {
+    /// None before the snapshot is pinned.
+    fn instances(&self) -> &[PinnedInstance] {
+        self.pinned.as_ref().map(|pinned| pinned.instances.as_slice()).unwrap_or_default()
+    }
+
     /// All disks, instance by instance, in boot order.
     fn disks(&self) -> impl Iterator<Item = (&PinnedInstance, &PinnedDisk)> {
-        self.pinned
-            .instances
-            .iter()
-            .flat_map(|instance| instance.disks.iter().map(move |disk| (instance, disk)))
+        self.instances().iter().flat_map(|instance| instance.disks.iter().map(move |disk| (instance, disk)))
     }
 
     fn disk_count(&self) -> Branch {
@@ -281,15 +288,21 @@ fn branch_of(index: usize) -> Branch {
     Branch::try_from(index).expect("a snapshot has fewer than 65536 disks")
 }
 
+/// On whose behalf all is made.
+fn user_id(ctx: &Ctx) -> String {
+    let pinned = ctx.facts.pinned.as_ref().expect("the cloud is asked once the snapshot is pinned");
+    pinned.workload_user_id.to_string()
+}
+
 fn disk<'a>(ctx: &Ctx<'a>, branch: Branch) -> (&'a PinnedInstance, &'a PinnedDisk) {
     ctx.facts.disks().nth(usize::from(branch)).expect("branches are counted over the same disks")
 }
 
 /// The new volumes of an instance, in boot order.
 fn volumes_of(ctx: &Ctx, instance: Branch) -> Vec<String> {
-    let before = ctx.facts.pinned.instances.iter().take(usize::from(instance));
+    let before = ctx.facts.instances().iter().take(usize::from(instance));
     let first: usize = before.map(|instance| instance.disks.len()).sum();
-    let count = ctx.facts.pinned.instances[usize::from(instance)].disks.len();
+    let count = ctx.facts.instances()[usize::from(instance)].disks.len();
     (first..first + count).map(|index| ctx.facts.volumes[&branch_of(index)].to_string()).collect()
 }
 

@@ -10,6 +10,7 @@
 //! | `acquire_lineage_leases` | leases, and lineages of disks never seen before | `release_lineage_leases` |
 //! | `write_first_records` | folders and records on the target | `remove_records`: what was not there before |
 //! | `freeze_guests` | frozen file systems, for 20 s at most | `thaw_guests` |
+//! | `cut_local_disks` | cuts of disks that are no volumes, kept by their hypervisors | `end_cuts` |
 //! | `create_volume_snapshots` | volume snapshots in the cloud, tagged | `delete_volume_snapshots` |
 //! | `thaw_guests` | nothing; settles the freeze on both paths | - |
 //! | `describe_instances_again`, `check_instances` | the snapshot is `uploading` | - |
@@ -17,25 +18,27 @@
 //! | `verify_manifests` | nothing | - |
 //! | **`record_snapshot`** | the pivot: the snapshot is `available` | never |
 //! | `write_final_records` | markers and final records on the target | |
+//! | `end_cuts_keeping_changes` | hypervisors as they were, but for their records of changes | |
 //! | `delete_volume_snapshots` | the cloud as it was | |
 //! | `release` | leases and workload free, a fact told | |
 //!
 //! Why this order. The target is written to before guests are frozen, so that a target which is away costs no freeze.
 //! Guests are frozen only while the cloud cuts; hours of transfer come after the thaw. Users may attach and detach disks
 //! meanwhile, so the disks are read again once the cut is done, and a difference fails the snapshot: it never goes on with
-//! other bytes. Volume snapshots go only after the pivot: until then they are the one copy of the point in time.
+//! other bytes. Cuts and volume snapshots go only after the pivot: until then they are the one copy of the point in time.
 
 mod disks;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cloud::{InstanceDescription, Tag};
+use cloud::{InstanceDescription, Moment, Tag};
 use model::{
     Consistency, InstanceId, ProjectId, SnapshotId, SnapshotKind, TargetId, Timestamp, VolumeSnapshotId,
     WorkloadId,
 };
 use proto::cmd::v1 as cmd;
+use proto::common::v1::LocalMoment;
 use proto::convert::PlacedAt;
 use proto::rep::v1 as rep;
 use saga::{Branch, Direction, Saga, Step, Steps};
@@ -46,10 +49,11 @@ use super::catalog_op::{
     CatalogOp, DiskRecord, LineagesAcquired, SnapshotBegun, SnapshotRecord, Transferred,
 };
 use super::records;
-use super::remote::{Remote, Tolerance};
+use super::remote::{Codes, Remote, Tolerance};
 use super::{Output, Request, answer, job_id};
 use disks::{
-    branch_of, committed_at, disk, instance_subject, lease, per_instance, record_plan, target_subject, text,
+    base_of_local_disks, branch_of, committed_at, disk, instance_subject, lease, local_disk_ids,
+    local_moment, per_instance, record_plan, target_subject, text, user_id, volume, with_local_disks,
 };
 
 /// The datamover thaws by its own timer after this long: guests tolerate it, and databases mostly do.
@@ -85,6 +89,8 @@ pub struct Facts {
     instances: BTreeMap<Branch, InstanceDescription>,
     lineages: Option<LineagesAcquired>,
     frozen_counts: BTreeMap<Branch, u32>,
+    /// Of local disks, by instance.
+    cut_moments: BTreeMap<Branch, Moment>,
     volume_snapshots: BTreeMap<Branch, VolumeSnapshotId>,
     thawed_counts: BTreeMap<Branch, u32>,
     instances_after: BTreeMap<Branch, InstanceDescription>,
@@ -95,7 +101,7 @@ pub struct Facts {
 
 impl Saga for SnapshotCreate {
     const KIND: &'static str = "snapshot_create";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const DEADLINE: Duration = budget::JOB_DEADLINE;
     type Params = Params;
     type Facts = Facts;
@@ -109,6 +115,7 @@ impl Saga for SnapshotCreate {
             .step(acquire_lineage_leases())
             .step(write_first_records())
             .step(freeze_guests())
+            .step(cut_local_disks())
             .step(create_volume_snapshots())
             .step(thaw_guests())
             .step(describe_instances_again())
@@ -117,6 +124,7 @@ impl Saga for SnapshotCreate {
             .step(verify_manifests())
             .pivot(record_snapshot()) // behind this line: forward, never back
             .forward(write_final_records())
+            .forward(end_cuts_keeping_changes())
             .forward(delete_volume_snapshots())
             .forward(release())
     }
@@ -148,6 +156,7 @@ fn describe_instance(ctx: &Ctx, branch: Branch) -> Request {
     let instance_id = ctx.params.instance_ids[usize::from(branch)];
     let command = cmd::DescribeInstance {
         project_id: ctx.params.project_id.to_string(),
+        user_id: user_id(ctx),
         instance_id: instance_id.to_string(),
         ..Default::default()
     };
@@ -217,23 +226,73 @@ fn freeze_guests() -> Step<SnapshotCreate> {
         .deadline(budget::MOVER_CALL_DEADLINE)
 }
 
+// cut_local_disks
+
+const CUT_LOCAL_DISKS: &str = "cut_local_disks";
+
+/// All local disks of an instance at one point in time; no volume snapshot can be made of them.
+fn cut_local_disks() -> Step<SnapshotCreate> {
+    Step::new(CUT_LOCAL_DISKS)
+        .branches(|_: &Params, facts: &Facts| branch_of(facts.with_local_disks().len()))
+        .action(|ctx: &Ctx, branch| {
+            let instance = with_local_disks(ctx, branch);
+            let command = cmd::CutDisks {
+                instance_id: ctx.params.instance_ids[usize::from(instance)].to_string(),
+                snapshot_id: ctx.params.snapshot_id.to_string(),
+                disk_ids: local_disk_ids(ctx, instance),
+                base_snapshot_id: text(base_of_local_disks(ctx, instance).as_ref()),
+                ..Default::default()
+            };
+            let at = PlacedAt::Instance(ctx.params.instance_ids[usize::from(instance)]);
+            Remote::placed(at, command, instance_subject(ctx, instance)).into()
+        })
+        .learn(|facts: &mut Facts, branch, output: &Output| {
+            let instance = facts.with_local_disks()[usize::from(branch)];
+            facts.cut_moments.extend(answer::disks_cut(output).map(|moment| (instance, moment)));
+        })
+        .undo("end_cuts", |ctx: &Ctx, branch| end_cut(ctx, branch, false))
+        .attempts_max(budget::MOVER_CALL_ATTEMPTS)
+        .deadline(budget::MOVER_CALL_DEADLINE)
+}
+
+fn end_cut(ctx: &Ctx, branch: Branch, keep_changes: bool) -> Request {
+    let instance = with_local_disks(ctx, branch);
+    let instance_id = ctx.params.instance_ids[usize::from(instance)];
+    let cut_job = job_id(ctx.saga_id, CUT_LOCAL_DISKS, branch, Direction::Action);
+    let command = cmd::EndCut {
+        instance_id: instance_id.to_string(),
+        snapshot_id: ctx.params.snapshot_id.to_string(),
+        keep_changes,
+        cut_job_id: cut_job.to_string(),
+        ..Default::default()
+    };
+    // Where nobody cut and the instance is gone, there is nothing to end.
+    let nothing = answer::Answer::Done(rep::Done {});
+    let gone = Tolerance { attempts_max: 1, codes: Codes::Only(&["INSTANCE_NOT_FOUND"]), instead: nothing };
+    Remote::where_it_ran(cut_job, PlacedAt::Instance(instance_id), command, instance_subject(ctx, instance))
+        .tolerating(gone)
+        .into()
+}
+
 // create_volume_snapshots
 
 fn create_volume_snapshots() -> Step<SnapshotCreate> {
     Step::new(CREATE_VOLUME_SNAPSHOTS)
-        .branches(|_: &Params, facts: &Facts| facts.disk_count())
+        .branches(|_: &Params, facts: &Facts| branch_of(facts.volumes().count()))
         .action(|ctx: &Ctx, branch| {
-            let disk = disk(ctx, branch);
+            let (_, volume_id, disk) = volume(ctx, branch);
             let command = cmd::CreateVolumeSnapshot {
                 project_id: ctx.params.project_id.to_string(),
-                volume_id: disk.disk.volume_id.to_string(),
+                user_id: user_id(ctx),
+                volume_id: volume_id.to_string(),
                 tag: volume_snapshot_tag(ctx, branch),
                 ..Default::default()
             };
             Remote::cloud(command, disk.subject()).into()
         })
         .learn(|facts: &mut Facts, branch, output: &Output| {
-            facts.volume_snapshots.extend(answer::created(output).map(|id| (branch, id)));
+            let disk = facts.volumes().nth(usize::from(branch)).map(|(disk, _, _)| disk);
+            facts.volume_snapshots.extend(disk.zip(answer::created(output)));
         })
         .undo("delete_volume_snapshots", delete_volume_snapshots_of)
         .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
@@ -273,7 +332,7 @@ fn thaw_guest(ctx: &Ctx, branch: Branch) -> Request {
 }
 
 fn tolerance(attempts_max: u32, instead: answer::Answer) -> Tolerance {
-    Tolerance { attempts_max, except: NOT_THE_GUEST, instead }
+    Tolerance { attempts_max, codes: Codes::AllBut(NOT_THE_GUEST), instead }
 }
 
 // describe_instances_again, check_instances
@@ -319,6 +378,10 @@ fn transfer_disks() -> Step<SnapshotCreate> {
 
 fn transfer_disk(ctx: &Ctx, branch: Branch) -> Request {
     let (disk, lease) = (disk(ctx, branch), lease(ctx, branch));
+    let local_moment = match disk.disk.volume_id {
+        Some(_) => LocalMoment::Unspecified,
+        None => local_moment(ctx, disk.instance_branch),
+    };
     let command = cmd::TransferDisk {
         workload_id: ctx.params.workload_id.to_string(),
         snapshot_id: ctx.params.snapshot_id.to_string(),
@@ -330,6 +393,7 @@ fn transfer_disk(ctx: &Ctx, branch: Branch) -> Request {
         lineage_epoch: lease.epoch,
         parent_snapshot_id: text(lease.parent_snapshot_id.as_ref()),
         chunk_size_bytes: lease.chunk_size.0,
+        local_moment: local_moment.into(),
         ..Default::default()
     };
     Remote::placed(PlacedAt::Instance(disk.instance.id), command, disk.subject()).into()
@@ -337,15 +401,16 @@ fn transfer_disk(ctx: &Ctx, branch: Branch) -> Request {
 
 /// Stops the transfer on the host that has it, bars its late attempts, and removes its objects.
 fn purge_transfer(ctx: &Ctx, branch: Branch) -> Request {
+    let transfer_job = job_id(ctx.saga_id, TRANSFER_DISKS, branch, Direction::Action);
     let command = cmd::PurgeTransfer {
-        transfer_job_id: job_id(ctx.saga_id, TRANSFER_DISKS, branch, Direction::Action).to_string(),
+        transfer_job_id: transfer_job.to_string(),
         snapshot_id: ctx.params.snapshot_id.to_string(),
         target_id: ctx.params.target_id.to_string(),
         lineage_id: lease(ctx, branch).lineage_id.to_string(),
         ..Default::default()
     };
     let otherwise = PlacedAt::Target(ctx.params.target_id);
-    Remote::where_it_ran(otherwise, command, disk(ctx, branch).subject()).into()
+    Remote::where_it_ran(transfer_job, otherwise, command, disk(ctx, branch).subject()).into()
 }
 
 // verify_manifests
@@ -419,11 +484,20 @@ fn write_final_records() -> Step<SnapshotCreate> {
         .deadline(budget::CLOUD_CALL_DEADLINE)
 }
 
+// end_cuts_keeping_changes
+
+fn end_cuts_keeping_changes() -> Step<SnapshotCreate> {
+    Step::new("end_cuts_keeping_changes")
+        .branches(|_: &Params, facts: &Facts| branch_of(facts.with_local_disks().len()))
+        .action(|ctx: &Ctx, branch| end_cut(ctx, branch, true))
+        .deadline(budget::MOVER_CALL_DEADLINE)
+}
+
 // delete_volume_snapshots
 
 fn delete_volume_snapshots() -> Step<SnapshotCreate> {
     Step::new("delete_volume_snapshots")
-        .branches(|_: &Params, facts: &Facts| facts.disk_count())
+        .branches(|_: &Params, facts: &Facts| branch_of(facts.volumes().count()))
         .action(delete_volume_snapshots_of)
         .deadline(budget::CLOUD_CALL_DEADLINE)
 }
@@ -431,10 +505,11 @@ fn delete_volume_snapshots() -> Step<SnapshotCreate> {
 fn delete_volume_snapshots_of(ctx: &Ctx, branch: Branch) -> Request {
     let command = cmd::DeleteVolumeSnapshots {
         project_id: ctx.params.project_id.to_string(),
+        user_id: user_id(ctx),
         tag: volume_snapshot_tag(ctx, branch),
         ..Default::default()
     };
-    Remote::cloud(command, disk(ctx, branch).subject()).into()
+    Remote::cloud(command, volume(ctx, branch).2.subject()).into()
 }
 
 // release

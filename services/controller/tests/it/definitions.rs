@@ -7,10 +7,6 @@ use saga::check::Case;
 
 use crate::world::{World, make_uuid};
 
-fn make_world() -> World {
-    World::with_agents()
-}
-
 fn make_snapshot() -> snapshot_create::Params {
     snapshot_create::Params {
         project_id: "acme".parse().unwrap(),
@@ -39,11 +35,11 @@ fn make_restore() -> restore_new::Params {
 }
 
 fn snapshot_case(params: &snapshot_create::Params) -> Case<'_, SnapshotCreate, World> {
-    Case { saga_id: SagaId::from_uuid(make_uuid(5)), params, make_world }
+    Case { saga_id: SagaId::from_uuid(make_uuid(5)), params, make_world: World::with_local_disks }
 }
 
 fn restore_case(params: &restore_new::Params) -> Case<'_, RestoreNew, World> {
-    Case { saga_id: SagaId::from_uuid(make_uuid(6)), params, make_world }
+    Case { saga_id: SagaId::from_uuid(make_uuid(6)), params, make_world: World::with_agents }
 }
 
 #[test]
@@ -53,7 +49,7 @@ fn a_snapshot_leaves_its_records_and_transfers_and_nothing_else() {
         |thing: &str| ["record ", "transfer ", "begun", "leases"].iter().any(|kind| thing.starts_with(kind));
     assert!(played.world.things().iter().all(|thing| is_kept(thing)), "{:?}", played.world.things());
     let markers = played.world.things().iter().filter(|thing| thing.ends_with("/snapshot.json")).count();
-    assert_eq!(markers, 4, "one marker per disk");
+    assert_eq!(markers, 6, "one marker per disk");
 }
 
 #[test]

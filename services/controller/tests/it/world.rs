@@ -13,6 +13,7 @@ use controller::sagas::restore_new::RestoreNew;
 use controller::sagas::snapshot_create::SnapshotCreate;
 use controller::sagas::{Output, Request};
 use model::{ByteCount, DiskFormat, InstanceId, LineageId, SnapshotKind, Timestamp, VolumeId};
+use proto::common::v1::LocalMoment;
 use proto::rep::v1 as rep;
 use saga::check::World as SagaWorld;
 use uuid::Uuid;
@@ -35,19 +36,22 @@ pub(crate) fn make_uuid(number: u128) -> Uuid {
     Uuid::from_u128(0x018f_3c1e_6f3a_7c52_9d7e_0000_0000_0000 + number)
 }
 
-/// The description of instance `id`: one disk each, named after it.
+/// The description of instance `id`: volumes named after it, and a third disk that is local.
 pub(crate) fn make_instance(id: InstanceId, disk_count: u128) -> InstanceDescription {
     let number = id.uuid().as_u128() & 0xffff;
     let disks = (0..disk_count).map(|index| {
         let volume_id = VolumeId::from_uuid(make_uuid(0x1_0000 + number * 16 + index));
+        let device = format!("vd{}", char::from(b'a' + u8::try_from(index).unwrap()));
+        let volume_id = (index != 2).then_some(volume_id);
         DiskDescription {
-            id: volume_id.to_string().parse().unwrap(),
+            id: volume_id.map_or_else(|| device.clone(), |id| id.to_string()).parse().unwrap(),
             volume_id,
-            device: format!("vd{}", char::from(b'a' + u8::try_from(index).unwrap())),
+            device,
             size: ByteCount::mib(8),
             format: DiskFormat::Raw,
             volume_type: "fast".to_owned(),
             bootable: index == 0,
+            is_excluded: false,
         }
     });
     InstanceDescription {
@@ -66,6 +70,11 @@ impl World {
     /// With guests that let themselves be frozen.
     pub(crate) fn with_agents() -> Self {
         Self { has_agent: true, disk_count: 2, ..Self::default() }
+    }
+
+    /// The same; each instance has a local disk, too.
+    pub(crate) fn with_local_disks() -> Self {
+        Self { disk_count: 3, ..Self::with_agents() }
     }
 
     /// Everything that lies about.
@@ -119,7 +128,19 @@ impl World {
 
     fn move_disk(&mut self, command: &Command) -> Answer {
         match command {
+            Command::CutDisks(it) => {
+                self.create(format!("cut {} {}", it.instance_id, it.snapshot_id));
+                Answer::DisksCut(rep::DisksCut { moment: LocalMoment::Cut.into() })
+            }
+            Command::EndCut(it) => self.remove(&format!("cut {} {}", it.instance_id, it.snapshot_id)),
             Command::TransferDisk(it) => {
+                if it.volume_snapshot_id.is_empty() {
+                    let cut = format!("cut {} {}", it.instance_id, it.snapshot_id);
+                    assert!(
+                        self.things.contains_key(&cut) && it.local_moment() == LocalMoment::Cut,
+                        "{it:?}"
+                    );
+                }
                 self.create(format!("transfer {} {}", it.lineage_id, it.snapshot_id));
                 Answer::DiskTransferred(rep::DiskTransferred {
                     size_bytes: 8 << 20,
@@ -129,6 +150,7 @@ impl World {
                     chunks_stored_count: 2,
                     duration_ms: 10,
                     manifest_digest: digest(&it.lineage_id),
+                    ..Default::default()
                 })
             }
             Command::PurgeTransfer(it) => {
@@ -171,9 +193,9 @@ impl World {
             CatalogOp::EndSnapshot(_) => self.forget("begun"),
             CatalogOp::AcquireLineages { instances, .. } => {
                 self.create("leases".to_owned());
-                let disks = instances.iter().flat_map(|instance| &instance.disks);
-                let lease = |disk: &DiskDescription| LineageLease {
-                    lineage_id: LineageId::from_uuid(disk.volume_id.uuid()),
+                let disks = instances.iter().flat_map(|it| it.disks.iter().map(|disk| (it.id, disk)));
+                let lease = |(instance_id, disk): (InstanceId, &DiskDescription)| LineageLease {
+                    lineage_id: lineage_of(instance_id, disk),
                     epoch: 1,
                     chunk_size: ByteCount::mib(1),
                     parent_snapshot_id: None,
@@ -194,11 +216,18 @@ impl World {
                     PinnedInstance {
                         instance_id: wanted.instance_id,
                         new_name: wanted.new_name.clone(),
-                        disks: description.disks.iter().map(pinned_disk).collect(),
+                        disks: description
+                            .disks
+                            .iter()
+                            .map(|disk| pinned_disk(description.id, disk))
+                            .collect(),
                         description,
                     }
                 });
-                CatalogAnswer::SnapshotPinned(SnapshotPinned { instances: instances.collect() })
+                CatalogAnswer::SnapshotPinned(SnapshotPinned {
+                    workload_user_id: "alice".parse().unwrap(),
+                    instances: instances.collect(),
+                })
             }
             CatalogOp::EndRestore { .. } => self.forget("pin"),
             CatalogOp::CheckInstances { .. }
@@ -259,16 +288,21 @@ impl SagaWorld<RestoreNew> for World {
     }
 }
 
-fn pinned_disk(disk: &DiskDescription) -> PinnedDisk {
+fn pinned_disk(instance_id: InstanceId, disk: &DiskDescription) -> PinnedDisk {
     PinnedDisk {
         disk_id: disk.id.clone(),
         device: disk.device.clone(),
-        lineage_id: LineageId::from_uuid(disk.volume_id.uuid()),
+        lineage_id: lineage_of(instance_id, disk),
         size: disk.size,
         format: disk.format,
         volume_type: disk.volume_type.clone(),
         bootable: disk.bootable,
     }
+}
+
+fn lineage_of(instance_id: InstanceId, disk: &DiskDescription) -> LineageId {
+    let hash = blake3::hash(format!("{instance_id} {}", disk.id).as_bytes());
+    LineageId::from_uuid(Uuid::from_slice(&hash.as_bytes()[..16]).unwrap())
 }
 
 fn digest(of: &str) -> Vec<u8> {

@@ -1,6 +1,8 @@
 //! The commands of a datamover, one a file: what each parses and what it does.
 
 mod abort_write;
+mod cut_disks;
+mod end_cut;
 mod freeze_guest;
 mod purge_transfer;
 mod thaw_guest;

@@ -21,12 +21,8 @@ pub(super) struct PurgeTransfer {
 
 impl PurgeTransfer {
     pub(super) fn parse(message: &cmd::PurgeTransfer) -> Result<Self, Malformed> {
-        let transfer_job_id = match message.transfer_job_id.as_str() {
-            "" => None,
-            text => Some(convert::id("transfer_job_id", text)?),
-        };
         Ok(Self {
-            transfer_job_id,
+            transfer_job_id: convert::optional_id("transfer_job_id", &message.transfer_job_id)?,
             snapshot_id: convert::id("snapshot_id", &message.snapshot_id)?,
             target_id: convert::id("target_id", &message.target_id)?,
             lineage_id: convert::id("lineage_id", &message.lineage_id)?,

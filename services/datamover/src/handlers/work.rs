@@ -12,6 +12,8 @@ use proto::common::v1::JobHeader;
 use proto::convert::{self, Header, Malformed};
 
 use super::abort_write::AbortWrite;
+use super::cut_disks::CutDisks;
+use super::end_cut::EndCut;
 use super::freeze_guest::FreezeGuest;
 use super::purge_transfer::PurgeTransfer;
 use super::thaw_guest::ThawGuest;
@@ -68,6 +70,8 @@ pub fn parse(type_name: &str, body: &[u8]) -> Result<(Header, Box<dyn Work>), Re
     match type_name {
         "holdfast.cmd.v1.FreezeGuest" => with(type_name, body, FreezeGuest::parse),
         "holdfast.cmd.v1.ThawGuest" => with(type_name, body, ThawGuest::parse),
+        "holdfast.cmd.v1.CutDisks" => with(type_name, body, CutDisks::parse),
+        "holdfast.cmd.v1.EndCut" => with(type_name, body, EndCut::parse),
         "holdfast.cmd.v1.TransferDisk" => with(type_name, body, TransferDisk::parse),
         "holdfast.cmd.v1.PurgeTransfer" => with(type_name, body, PurgeTransfer::parse),
         "holdfast.cmd.v1.VerifyManifest" => with(type_name, body, VerifyManifest::parse),
@@ -90,7 +94,17 @@ macro_rules! headed {
     )*};
 }
 
-headed!(FreezeGuest, ThawGuest, TransferDisk, PurgeTransfer, VerifyManifest, WriteDisk, AbortWrite);
+headed!(
+    FreezeGuest,
+    ThawGuest,
+    CutDisks,
+    EndCut,
+    TransferDisk,
+    PurgeTransfer,
+    VerifyManifest,
+    WriteDisk,
+    AbortWrite
+);
 
 fn with<M, W>(
     type_name: &str,

@@ -3,14 +3,16 @@
 //! ```text
 //!  extents that changed since the parent, if known ─▶ all other slots are kept, unread
 //!  allocated extents ─▶ slots to read ─▶ 16 reads in flight ─▶ BackupSession::put ─▶ … ─▶ finish: the manifest
-//!  all other slots are holes; slots that an earlier attempt made durable are neither read nor put
+//!  all other slots are holes; does the point in time stand still? Only then the manifest is written. Slots that an earlier attempt made durable are neither read nor put
 //! ```
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use chunk_store::{BackupSession, ManifestSummary, Opened, SessionSpec};
-use cloud::{ChangeRecord, SourceDisk};
+use cloud::{ChangeRecord, Changes, Host, SourceDisk, SourceQuery};
 use disk::DiskReader;
 use futures::StreamExt as _;
 use futures::stream;
@@ -29,6 +31,8 @@ const READS_IN_FLIGHT: usize = 16;
 #[derive(Debug, Clone)]
 pub struct Backup {
     pub source: SourceDisk,
+    /// `None`: it cannot be lost.
+    pub moment: Option<HeldMoment>,
     pub target_id: TargetId,
     pub lineage_id: LineageId,
     pub snapshot_id: SnapshotId,
@@ -36,6 +40,13 @@ pub struct Backup {
     pub chunk_size: ByteCount,
     /// What is durable of it; the same for all attempts.
     pub journal: PathBuf,
+}
+
+/// A point in time that must stand until all is read.
+#[derive(Debug, Clone)]
+pub struct HeldMoment {
+    pub host: Arc<dyn Host>,
+    pub source: SourceQuery,
 }
 
 /// Backs up one disk, or goes on where an earlier attempt stopped.
@@ -62,6 +73,12 @@ pub async fn run(means: &Means, backup: &Backup, control: &Control) -> Result<Di
         disk_size: backup.source.size,
         journal: backup.journal.clone(),
     };
+    let report = |summary: &ManifestSummary, bytes_read: u64, full_read_reason: Option<String>| {
+        let duration = means.clock.monotonic().saturating_duration_since(started_at);
+        let figures = report(summary, bytes_read, duration);
+        let keeps_changes = backup.source.keeps_changes;
+        DiskTransferred { keeps_changes, full_read_reason: full_read_reason.unwrap_or_default(), ..figures }
+    };
     let opened = BackupSession::open(spec, key).await.map_err(|error| stored(control, &error))?;
     let mut session = match opened {
         Opened::New(session) => session,
@@ -69,83 +86,102 @@ pub async fn run(means: &Means, backup: &Backup, control: &Control) -> Result<Di
             tracing::info!(done_bytes = session.progress().bytes_done.0, "the transfer resumes");
             session
         }
-        Opened::AlreadyComplete(summary) => return Ok(report(&summary, 0, means, started_at)),
+        Opened::AlreadyComplete(summary) => {
+            return Ok(report(&summary, 0, backup.source.full_read_reason.clone()));
+        }
     };
-    let reader = match open_disk(means, backup, &mut session, control).await {
-        Ok(reader) => reader,
+    let (reader, full_read_reason) = match open_disk(means, backup, &mut session, control).await {
+        Ok(opened) => opened,
         Err(halt) => {
             session.close().await;
             return Err(halt);
         }
     };
-    let carried = carry(means, &reader, session, control).await;
+    let carried = carry(means, backup, &reader, session, control).await;
     if let Err(error) = reader.close().await {
         // All bytes that were needed were read and checked for length.
         tracing::warn!(error = %error, "the disk server did not end well");
     }
     let (summary, bytes_read) = carried?;
-    Ok(report(&summary, bytes_read, means, started_at))
+    Ok(report(&summary, bytes_read, full_read_reason))
 }
 
-/// Opens the disk, and tells the session what of it is known not to have changed since the parent.
+/// Opens the disk, and tells the session what of it is known not to have changed since the parent. Also gives why that is
+/// not known, where one would expect it.
 async fn open_disk(
     means: &Means,
     backup: &Backup,
     session: &mut BackupSession,
     control: &Control,
-) -> Result<DiskReader, Halt> {
+) -> Result<(DiskReader, Option<String>), Halt> {
     let (reader, changed) = tokio::select! {
         biased; // a disk server that is being opened dies with the future
         halt = control.stopped() => return Err(halt),
         opened = open_with_changes(means, backup) => opened.map_err(|error| Halt::failed(error.failure()))?,
     };
-    if let Some(changed) = changed {
-        let slot_count = session.slot_count();
-        let touched = slots::touched(&changed, session.slot_length(0).max(1), slot_count);
-        for unchanged in slots::gaps(&touched, slot_count) {
-            session.keep(unchanged).await.map_err(|error| stored(control, &error))?;
-        }
+    let changed = match changed {
+        Changed::In(extents) => extents,
+        Changed::Unknown { reason } => return Ok((reader, reason)),
+    };
+    let slot_count = session.slot_count();
+    let touched = slots::touched(&changed, session.slot_length(0).max(1), slot_count);
+    for unchanged in slots::gaps(&touched, slot_count) {
+        session.keep(unchanged).await.map_err(|error| stored(control, &error))?;
     }
-    Ok(reader)
+    Ok((reader, None))
 }
 
-/// The disk, and the extents that changed since the parent; `None`: that is not known.
-async fn open_with_changes(
-    means: &Means,
-    backup: &Backup,
-) -> Result<(DiskReader, Option<Vec<Extent>>), disk::Error> {
-    let SourceDisk { location, size, changes } = &backup.source;
-    // A record that began at another point in time says nothing of what the parent holds.
-    let changes = changes.as_ref().filter(|changes| Some(changes.since) == backup.parent);
-    match changes.map(|changes| &changes.record) {
-        Some(ChangeRecord::Extents(extents)) => {
-            Ok((means.disks.read(location, *size).await?, Some(extents.clone())))
-        }
-        Some(ChangeRecord::DirtyBitmap(name)) => {
-            match means.disks.read_with_bitmap(location, *size, name).await {
-                Ok(reader) => {
-                    let changed = reader.changed_extents().await?;
-                    Ok((reader, Some(changed)))
-                }
-                Err(error @ disk::Error::BitmapMissing { .. }) => {
-                    tracing::warn!(%error, "the whole disk is read");
-                    Ok((means.disks.read(location, *size).await?, None))
-                }
-                Err(error) => Err(error),
+/// What changed since the parent.
+enum Changed {
+    In(Vec<Extent>),
+    /// All is read; `reason`: although there is a parent and somebody keeps a record.
+    Unknown {
+        reason: Option<String>,
+    },
+}
+
+async fn open_with_changes(means: &Means, backup: &Backup) -> Result<(DiskReader, Changed), disk::Error> {
+    let SourceDisk { location, size, changes, full_read_reason, .. } = &backup.source;
+    let reason = match changes {
+        Some(changes) if Some(changes.since) == backup.parent => match &changes.record {
+            ChangeRecord::Extents(extents) => {
+                return Ok((means.disks.read(location, *size).await?, Changed::In(extents.clone())));
             }
-        }
-        None => Ok((means.disks.read(location, *size).await?, None)),
+            ChangeRecord::DirtyBitmap(name) => {
+                match means.disks.read_with_bitmap(location, *size, name).await {
+                    Ok(reader) => {
+                        let changed = reader.changed_extents().await?;
+                        return Ok((reader, Changed::In(changed)));
+                    }
+                    Err(error @ disk::Error::BitmapMissing { .. }) => Some(error.to_string()),
+                    Err(error) => return Err(error),
+                }
+            }
+        },
+        // A record that began at another point in time says nothing of what the parent holds.
+        Some(Changes { since, .. }) => Some(format!("changes are known since snapshot {since} only")),
+        None => full_read_reason.clone(),
+    };
+    let reason = reason.filter(|_| backup.parent.is_some());
+    if let Some(reason) = &reason {
+        tracing::warn!(reason, "the whole disk is read");
     }
+    Ok((means.disks.read(location, *size).await?, Changed::Unknown { reason }))
 }
 
 /// Feeds the session; gives the summary and the number of bytes read. The session is closed in any case.
 async fn carry(
     means: &Means,
+    backup: &Backup,
     reader: &DiskReader,
     mut session: BackupSession,
     control: &Control,
 ) -> Result<(ManifestSummary, u64), Halt> {
-    match feed(means, reader, &mut session, control).await {
+    let fed = match feed(means, reader, &mut session, control).await {
+        Ok(bytes_read) => check_moment(backup).await.map(|()| bytes_read),
+        Err(halt) => Err(halt),
+    };
+    match fed {
         Ok(bytes_read) => {
             control.may_write().await?;
             let summary = session.finish().await.map_err(|error| stored(control, &error))?;
@@ -157,6 +193,14 @@ async fn carry(
             session.close().await;
             Err(halt)
         }
+    }
+}
+
+/// What was read is of the point in time only if that stood until now.
+async fn check_moment(backup: &Backup) -> Result<(), Halt> {
+    match &backup.moment {
+        Some(HeldMoment { host, source }) => host.check_moment(source).await.map_err(Halt::failed),
+        None => Ok(()),
     }
 }
 
@@ -217,13 +261,7 @@ fn stored(control: &Control, error: &chunk_store::Error) -> Halt {
     }
 }
 
-fn report(
-    summary: &ManifestSummary,
-    bytes_read: u64,
-    means: &Means,
-    started_at: std::time::Instant,
-) -> DiskTransferred {
-    let duration = means.clock.monotonic().saturating_duration_since(started_at);
+fn report(summary: &ManifestSummary, bytes_read: u64, duration: Duration) -> DiskTransferred {
     DiskTransferred {
         size_bytes: summary.disk_size.0,
         bytes_read,
@@ -232,5 +270,6 @@ fn report(
         chunks_stored_count: summary.chunks_stored_count,
         duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         manifest_digest: summary.manifest_digest.as_bytes().to_vec(),
+        ..Default::default()
     }
 }

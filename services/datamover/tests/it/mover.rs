@@ -9,7 +9,7 @@ use chunk_store::FileKeys;
 use cloud::{Cloud as _, NewVolume, Tag};
 use directory_cloud::{Builder, DirectoryCloud, NewDirectoryDisk, NewDirectoryInstance};
 use model::{
-    ByteCount, DiskFormat, HostName, InstanceId, JobId, LineageId, ProjectId, SagaId, SnapshotId, TargetId,
+    ByteCount, DiskFormat, HostName, InstanceId, JobId, LineageId, Owner, SagaId, SnapshotId, TargetId,
     VolumeId,
 };
 use proto::cmd::v1 as cmd;
@@ -29,7 +29,7 @@ pub(crate) struct Mover {
     target_id: TargetId,
     pub(crate) lineage_id: LineageId,
     cloud: DirectoryCloud,
-    project: ProjectId,
+    owner: Owner,
     child: Option<Child>,
     dir: tempfile::TempDir,
 }
@@ -64,10 +64,8 @@ impl Mover {
         std::fs::write(&image, disk).unwrap();
         let volume = VolumeId::from_uuid(Entropy.uuid());
         let make_disk = |volume_id| NewDirectoryDisk {
-            volume_id,
-            device: "vda".to_owned(),
-            format: DiskFormat::Raw,
-            image: image.clone(),
+            volume_id: Some(volume_id),
+            ..NewDirectoryDisk::new("vda", DiskFormat::Raw, &image)
         };
         let own = NewDirectoryInstance::new("own", host.as_str()).disk(make_disk(volume));
         let other = NewDirectoryInstance::new("foreign", "elsewhere")
@@ -94,7 +92,7 @@ impl Mover {
             target_id,
             lineage_id: LineageId::from_uuid(Entropy.uuid()),
             cloud: DirectoryCloud::open(&cloud_path, FaultTable::none()).unwrap(),
-            project: "default".parse().unwrap(),
+            owner: Owner { project_id: "default".parse().unwrap(), user_id: "alice".parse().unwrap() },
             child: None,
             dir,
             controller,
@@ -231,7 +229,7 @@ resend_ms = 500
     /// Cuts the disk now, and makes the command that transfers it.
     pub(crate) async fn transfer(&self, job_id: JobId) -> cmd::TransferDisk {
         let tag = Tag::new(SagaId::from_uuid(Entropy.uuid()), "cut", 0);
-        let cut = self.cloud.create_volume_snapshot(&self.project, self.volume, &tag).await.unwrap();
+        let cut = self.cloud.create_volume_snapshot(&self.owner, self.volume, &tag).await.unwrap();
         cmd::TransferDisk {
             header: make_header(job_id, 1),
             placement: Some(Placement { at: Some(At::InstanceId(self.instance.to_string())) }),
@@ -245,7 +243,7 @@ resend_ms = 500
             lineage_epoch: 1,
             parent_snapshot_id: String::new(),
             chunk_size_bytes: 1 << 20,
-            sealed: Vec::new(),
+            ..Default::default()
         }
     }
 
@@ -264,7 +262,7 @@ resend_ms = 500
             bootable: true,
             tag: Tag::new(SagaId::from_uuid(Entropy.uuid()), "create_volumes", 0),
         };
-        let volume = self.cloud.create_volume(&self.project, &volume).await.unwrap();
+        let volume = self.cloud.create_volume(&self.owner, &volume).await.unwrap();
         cmd::WriteDisk {
             header: make_header(job_id, 1),
             placement: None,

@@ -13,6 +13,8 @@ use crate::sagas::catalog_op::{
 use crate::sagas::restore_new::{Params, RestoreInstance};
 
 pub(super) async fn pin(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
+    let workload = ctx.tx.get_workload(params.workload_id).await?;
+    let workload = workload.ok_or_else(|| not_found("workload", params.workload_id))?;
     ctx.tx.pin_snapshot(params.snapshot_id).await?;
     ctx.move_snapshot(params.snapshot_id, SnapshotEvent::Pin).await?;
     let captured = ctx.tx.list_snapshot_instances(params.snapshot_id).await?;
@@ -29,15 +31,26 @@ pub(super) async fn pin(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
     let mut row = get_restore(ctx, params.restore_id).await?;
     row.size_bytes = instances.iter().flat_map(|instance| &instance.disks).map(|disk| disk.size).sum();
     ctx.tx.update_restore(&row).await?;
-    Ok(CatalogAnswer::SnapshotPinned(SnapshotPinned { instances }))
+    let pinned = SnapshotPinned { workload_user_id: workload.user_id, instances };
+    Ok(CatalogAnswer::SnapshotPinned(pinned))
 }
 
 fn pinned_instance(
     params: &Params,
     wanted: &RestoreInstance,
-    description: InstanceDescription,
+    mut description: InstanceDescription,
     rows: &[SnapshotDiskRow],
 ) -> Result<PinnedInstance, OpError> {
+    if description.disks.first().is_some_and(|disk| disk.is_excluded) {
+        return Err(OpError::Refused(Failure::permanent(
+            "BOOT_DISK_EXCLUDED",
+            format!(
+                "the boot disk of instance {} was excluded from the snapshot, so no instance can be made of it",
+                description.name
+            ),
+        )));
+    }
+    description.disks.retain(|disk| !disk.is_excluded);
     let mut disks = Vec::new();
     for disk in &description.disks {
         let row = rows.iter().find(|row| row.instance_id == wanted.instance_id && row.disk_id == disk.id);

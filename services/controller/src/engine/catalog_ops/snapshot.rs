@@ -5,7 +5,8 @@ use std::time::Duration;
 use catalog::{NewLineage, PartStatus, SnapshotDiskRow, SnapshotFilter, SnapshotInstanceRow, SnapshotRow};
 use cloud::{DiskDescription, InstanceDescription};
 use model::{
-    ByteCount, Failure, LineageId, SnapshotEvent, SnapshotId, SnapshotKind, SnapshotState, WorkloadState,
+    ByteCount, DiskId, Failure, LineageId, SnapshotEvent, SnapshotId, SnapshotKind, SnapshotState,
+    WorkloadState,
 };
 
 use super::{Became, OpCtx, OpError, OpResult, not_found};
@@ -65,7 +66,7 @@ pub(super) async fn acquire(
     let mut leases = Vec::new();
     for instance in instances {
         ctx.tx.insert_snapshot_instance(&instance_row(params.snapshot_id, instance)).await?;
-        for disk in &instance.disks {
+        for disk in instance.disks_to_back_up() {
             let lease = acquire_one(ctx, params, instance, disk).await?;
             ctx.tx.insert_snapshot_disk(&disk_row(params.snapshot_id, instance, disk, &lease)).await?;
             leases.push(lease);
@@ -76,7 +77,8 @@ pub(super) async fn acquire(
     let mut row = get_snapshot(ctx, params.snapshot_id).await?;
     row.kind = kind;
     row.parent_snapshot_id = parent;
-    row.size_bytes = instances.iter().flat_map(|instance| &instance.disks).map(|disk| disk.size).sum();
+    row.size_bytes =
+        instances.iter().flat_map(InstanceDescription::disks_to_back_up).map(|disk| disk.size).sum();
     ctx.tx.update_snapshot(&row).await?;
     let workload_is_new = !has_committed_snapshot(ctx, params).await?;
     Ok(CatalogAnswer::LineagesAcquired(LineagesAcquired { disks: leases, kind, workload_is_new }))
@@ -136,19 +138,17 @@ pub(super) async fn check_instances(
 
 /// Says in words what is different between the sets of disks.
 fn change_of_disks(before: &InstanceDescription, after: &InstanceDescription) -> Option<String> {
-    let lost = |disk: &&DiskDescription| !after.disks.iter().any(|it| it.volume_id == disk.volume_id);
-    let came = |disk: &&DiskDescription| !before.disks.iter().any(|it| it.volume_id == disk.volume_id);
-    if let Some(disk) = before.disks.iter().find(lost) {
+    let find = |instance: &InstanceDescription, id: &DiskId| {
+        instance.disks_to_back_up().find(|it| it.id == *id).map(|it| it.size)
+    };
+    if let Some(disk) = before.disks_to_back_up().find(|disk| find(after, &disk.id).is_none()) {
         return Some(format!("disk {} was detached", disk.device));
     }
-    if let Some(disk) = after.disks.iter().find(came) {
+    if let Some(disk) = after.disks_to_back_up().find(|disk| find(before, &disk.id).is_none()) {
         return Some(format!("disk {} was attached", disk.device));
     }
-    let size_before = |disk: &DiskDescription| {
-        before.disks.iter().find(|it| it.volume_id == disk.volume_id).map(|it| it.size)
-    };
-    let resized = after.disks.iter().find(|disk| size_before(disk).is_some_and(|size| size != disk.size));
-    resized.map(|disk| format!("disk {} was resized", disk.device))
+    let is_resized = |disk: &&DiskDescription| find(before, &disk.id).is_some_and(|size| size != disk.size);
+    after.disks_to_back_up().find(is_resized).map(|disk| format!("disk {} was resized", disk.device))
 }
 
 pub(super) async fn record(ctx: &mut OpCtx<'_>, params: &Params, record: &SnapshotRecord) -> OpResult {
@@ -285,7 +285,7 @@ fn disk_row(
         instance_id: instance.id,
         disk_id: disk.id.clone(),
         lineage_id: lease.lineage_id,
-        volume_id: Some(disk.volume_id),
+        volume_id: disk.volume_id,
         device: disk.device.clone(),
         size_bytes: disk.size,
         format: disk.format,

@@ -1,7 +1,8 @@
 //! What the steps of `snapshot_create` read of its facts: the disks in their one order, and their subjects.
 
-use cloud::{DiskDescription, InstanceDescription};
-use model::{Consistency, InstanceId, Timestamp};
+use cloud::{DiskDescription, InstanceDescription, Moment};
+use model::{Consistency, InstanceId, SnapshotId, Timestamp, VolumeId};
+use proto::common::v1::LocalMoment;
 use saga::Branch;
 
 use super::{Ctx, Facts, Params};
@@ -10,6 +11,7 @@ use crate::sagas::records::RecordPlan;
 
 /// One disk of the snapshot.
 pub(super) struct Disk<'a> {
+    pub(super) instance_branch: Branch,
     pub(super) instance: &'a InstanceDescription,
     pub(super) disk: &'a DiskDescription,
 }
@@ -23,9 +25,28 @@ impl Disk<'_> {
 impl Facts {
     /// All disks, instance by instance, in boot order.
     pub(super) fn disks(&self) -> impl Iterator<Item = Disk<'_>> {
-        self.instances
-            .values()
-            .flat_map(|instance| instance.disks.iter().map(move |disk| Disk { instance, disk }))
+        self.instances.iter().flat_map(|(branch, instance)| {
+            let instance_branch = *branch;
+            instance.disks_to_back_up().map(move |disk| Disk { instance_branch, instance, disk })
+        })
+    }
+
+    /// The disks that are volumes, with their branch among all disks.
+    pub(super) fn volumes(&self) -> impl Iterator<Item = (Branch, VolumeId, Disk<'_>)> {
+        let numbered = (0..).zip(self.disks());
+        numbered.filter_map(|(branch, disk)| disk.disk.volume_id.map(|id| (branch, id, disk)))
+    }
+
+    /// The instances that have other disks as well, by branch.
+    pub(super) fn with_local_disks(&self) -> Vec<Branch> {
+        let mut branches: Vec<Branch> = self.local_disks().map(|(_, disk)| disk.instance_branch).collect();
+        branches.dedup();
+        branches
+    }
+
+    /// The disks that are no volumes, with their branch among all disks.
+    fn local_disks(&self) -> impl Iterator<Item = (Branch, Disk<'_>)> {
+        (0..).zip(self.disks()).filter(|(_, disk)| disk.disk.volume_id.is_none())
     }
 
     pub(super) fn disk_count(&self) -> Branch {
@@ -53,6 +74,40 @@ pub(super) fn branch_of(index: usize) -> Branch {
 
 pub(super) fn disk<'a>(ctx: &Ctx<'a>, branch: Branch) -> Disk<'a> {
     ctx.facts.disks().nth(usize::from(branch)).expect("branches are counted over the same disks")
+}
+
+/// A disk that is a volume, by its branch among those; with its branch among all.
+pub(super) fn volume<'a>(ctx: &Ctx<'a>, branch: Branch) -> (Branch, VolumeId, Disk<'a>) {
+    ctx.facts.volumes().nth(usize::from(branch)).expect("branches are counted over the same volumes")
+}
+
+/// The branch of an instance that has local disks, by its branch among those.
+pub(super) fn with_local_disks(ctx: &Ctx, branch: Branch) -> Branch {
+    ctx.facts.with_local_disks()[usize::from(branch)]
+}
+
+pub(super) fn local_disk_ids(ctx: &Ctx, instance: Branch) -> Vec<String> {
+    let own = ctx.facts.local_disks().filter(|(_, disk)| disk.instance_branch == instance);
+    own.map(|(_, disk)| disk.disk.id.to_string()).collect()
+}
+
+/// One for the instance: disks that were in no snapshot yet have none, and are read whole.
+pub(super) fn base_of_local_disks(ctx: &Ctx, instance: Branch) -> Option<SnapshotId> {
+    let mut own = ctx.facts.local_disks().filter(|(_, disk)| disk.instance_branch == instance);
+    own.find_map(|(branch, _)| lease(ctx, branch).parent_snapshot_id)
+}
+
+pub(super) fn local_moment(ctx: &Ctx, instance: Branch) -> LocalMoment {
+    match ctx.facts.cut_moments.get(&instance) {
+        Some(Moment::Cut) => LocalMoment::Cut,
+        Some(Moment::AsIs) => LocalMoment::AsIs,
+        Some(Moment::VolumeSnapshot(_)) | None => LocalMoment::Unspecified,
+    }
+}
+
+pub(super) fn user_id(ctx: &Ctx) -> String {
+    let begun = ctx.facts.begun.as_ref().expect("the cloud is asked once the snapshot began");
+    begun.workload_user_id.to_string()
 }
 
 pub(super) fn lease(ctx: &Ctx, branch: Branch) -> LineageLease {

@@ -15,7 +15,7 @@ use controller::rest::{TokensFile, serve};
 use controller::state::{AppState, TargetInfo};
 use controller::status::{Board, BoardWriter};
 use directory_cloud::{Builder, DirectoryCloud, NewDirectoryDisk, NewDirectoryInstance};
-use model::{ByteCount, DiskFormat, InstanceId, ProjectId, SnapshotEvent, SnapshotId, WorkloadId};
+use model::{ByteCount, DiskFormat, InstanceId, Owner, SnapshotEvent, SnapshotId, WorkloadId};
 use rest_api::{Client, Endpoint, NewSnapshot, NewWorkload, NewWorkloadInstance, Snapshot, Status, Workload};
 use runtime::{Entropy, FaultTable, SystemClock};
 use secrecy::SecretString;
@@ -112,7 +112,7 @@ impl Service {
 
     /// Ends a running snapshot well.
     pub(crate) async fn commit(&self, id: SnapshotId) {
-        let acme: ProjectId = "acme".parse().unwrap();
+        let acme = Owner { project_id: "acme".parse().unwrap(), user_id: "alice".parse().unwrap() };
         let mut tx = self.state.catalog.begin().await.unwrap();
         let mut row = tx.get_snapshot(id).await.unwrap().unwrap();
         for instance in tx.list_workload_instances(row.workload_id).await.unwrap() {
@@ -133,7 +133,7 @@ impl Service {
                     instance_id: instance.instance_id,
                     disk_id: disk.id,
                     lineage_id: model::LineageId::from_uuid(Entropy.uuid()),
-                    volume_id: Some(disk.volume_id),
+                    volume_id: disk.volume_id,
                     device: disk.device,
                     size_bytes: disk.size,
                     format: disk.format,
