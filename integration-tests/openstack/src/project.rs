@@ -49,6 +49,12 @@ impl Project {
         Ok(project)
     }
 
+    /// The user's variables `OS_*`.
+    #[must_use]
+    pub const fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
     /// Runs `openstack` as the user; gives what it printed as JSON.
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
         let printed = self.run(&[arguments, &["-f", "json"]].concat())?;

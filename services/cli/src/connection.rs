@@ -1,9 +1,11 @@
-//! Options that say where the service is and who asks; all have variables, so that they need not be typed.
+//! Options that say where the service is and who asks: by themselves, or by the cloud they name. All have variables, so that they need
+//! not be typed.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use model::ProjectId;
+use openstack::{Config, Service, Session};
 use rest_api::{Client, Endpoint};
 use secrecy::SecretString;
 
@@ -25,51 +27,101 @@ pub(crate) struct Connection {
     /// A file whose first line is the token.
     #[arg(long, global = true, env = "HOLDFAST_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// A cloud of clouds.yaml to log in to, for what is not given above. Also: OS_AUTH_URL with OS_USERNAME, OS_PASSWORD and so on.
+    #[arg(long, global = true, env = "OS_CLOUD", value_name = "CLOUD")]
+    os_cloud: Option<String>,
 }
 
 impl Connection {
-    /// Makes the client.
+    /// Makes the client. Where endpoint or token were not given, it logs in to the cloud that the variables or `--os-cloud` name,
+    /// and finds the endpoint in its catalog.
     ///
-    /// Errors: usage, naming the option that is missing.
-    pub(crate) fn client(&self) -> Result<Client, Error> {
-        Ok(Client::new(self.endpoint()?, &self.token()?)?)
+    /// Errors: usage, naming the option that is missing; the cloud refuses us, or cannot be reached.
+    pub(crate) async fn client(&self) -> Result<Client, Error> {
+        let (token, endpoint) = (self.given_token()?, self.given_endpoint());
+        let session = match (&token, &endpoint) {
+            (Some(_), Some(_)) => None,
+            _ => self.cloud()?,
+        };
+        let endpoint = match (endpoint, &session) {
+            (Some(endpoint), _) => endpoint,
+            (None, Some(session)) => session.endpoint(Service::Workloads).await?.to_string(),
+            (None, None) => {
+                return Err(Error::usage(
+                    "no endpoint: give --endpoint or set HOLDFAST_ENDPOINT, or name a cloud with --os-cloud",
+                ));
+            }
+        };
+        let (token, project) = match (token, &session) {
+            (Some(token), _) => (token, self.project(&endpoint)?),
+            (None, Some(session)) => {
+                let token = session.token().await?.secret().clone();
+                (token, Some(self.project_of(session).await?))
+            }
+            (None, None) => {
+                let token = variable("OS_TOKEN").map(SecretString::from);
+                let token = token.ok_or_else(|| {
+                    Error::usage(
+                        "no token: set HOLDFAST_TOKEN or give --token-file, or name a cloud with --os-cloud",
+                    )
+                })?;
+                (token, self.project(&endpoint)?)
+            }
+        };
+        Ok(Client::new(Endpoint::parse(&endpoint, project.as_ref())?, &token)?)
     }
 
     /// Whether anybody said where the service is.
     pub(crate) fn is_set(&self) -> bool {
-        self.endpoint.is_some() || variable("OS_ENDPOINT").is_some()
+        self.given_endpoint().is_some() || self.names_cloud()
     }
 
-    /// The endpoint with its project.
-    pub(crate) fn endpoint(&self) -> Result<Endpoint, Error> {
-        let text = self
-            .endpoint
-            .clone()
-            .or_else(|| variable("OS_ENDPOINT"))
-            .ok_or_else(|| Error::usage("no endpoint: give --endpoint or set HOLDFAST_ENDPOINT"))?;
-        let project = match (&self.project, variable("OS_PROJECT_ID")) {
-            (Some(project), _) => Some(project.clone()),
+    fn given_endpoint(&self) -> Option<String> {
+        self.endpoint.clone().or_else(|| variable("OS_ENDPOINT"))
+    }
+
+    /// The project for a token that nobody asked the cloud about.
+    fn project(&self, endpoint: &str) -> Result<Option<ProjectId>, Error> {
+        match (&self.project, variable("OS_PROJECT_ID")) {
+            (Some(project), _) => Ok(Some(project.clone())),
             // A project in the URL wins over the habits of the shell.
-            (None, Some(_)) if text.contains("/v1/") => None,
+            (None, Some(_)) if endpoint.contains("/v1/") => Ok(None),
             (None, Some(text)) => {
-                Some(text.parse().map_err(|error| Error::usage(format!("OS_PROJECT_ID: {error}")))?)
+                Ok(Some(text.parse().map_err(|error| Error::usage(format!("OS_PROJECT_ID: {error}")))?))
             }
-            (None, None) => None,
-        };
-        Ok(Endpoint::parse(&text, project.as_ref())?)
+            (None, None) => Ok(None),
+        }
     }
 
-    /// The token: option or variable, then the file, then OpenStack's variable.
-    pub(crate) fn token(&self) -> Result<SecretString, Error> {
+    /// The project of the cloud's token: no other can be asked for.
+    async fn project_of(&self, session: &Session) -> Result<ProjectId, Error> {
+        let id = session.project_id().await?;
+        match &self.project {
+            Some(project) if project.as_str() != id => Err(Error::usage(format!(
+                "project {project} was asked for, and the token of {} is for project {id}: log in for the other",
+                session.auth()
+            ))),
+            _ => id.parse().map_err(|error| Error::local(format!("the cloud's project: {error}"))),
+        }
+    }
+
+    /// The option or variable, then the file.
+    fn given_token(&self) -> Result<Option<SecretString>, Error> {
         if let Some(token) = self.token.clone().filter(|token| !token.is_empty()) {
-            return Ok(SecretString::from(token));
+            return Ok(Some(SecretString::from(token)));
         }
-        if let Some(path) = &self.token_file {
-            return read_token(path);
+        self.token_file.as_deref().map(read_token).transpose()
+    }
+
+    fn names_cloud(&self) -> bool {
+        self.os_cloud.is_some() || variable("OS_AUTH_URL").is_some()
+    }
+
+    fn cloud(&self) -> Result<Option<Session>, Error> {
+        if !self.names_cloud() {
+            return Ok(None);
         }
-        variable("OS_TOKEN")
-            .map(SecretString::from)
-            .ok_or_else(|| Error::usage("no token: set HOLDFAST_TOKEN or give --token-file"))
+        Ok(Some(Session::new(Config::find(self.os_cloud.as_deref())?)?))
     }
 }
 

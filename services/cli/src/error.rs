@@ -56,6 +56,26 @@ impl std::fmt::Display for Error {
     }
 }
 
+impl From<openstack::Error> for Error {
+    fn from(error: openstack::Error) -> Self {
+        let failure = error.failure();
+        match (&error, failure.class) {
+            (openstack::Error::Config { .. } | openstack::Error::EndpointAmbiguous { .. }, _) => {
+                Self::usage(failure.to_string())
+            }
+            (openstack::Error::EndpointMissing { service: openstack::Service::Workloads, .. }, _) => {
+                Self::new(
+                    Exit::NotReachable,
+                    format!(
+                        "{failure}; give --endpoint, or ask the operator to run `holdfast-controller register`"
+                    ),
+                )
+            }
+            _ => Self::new(Exit::NotReachable, failure.to_string()),
+        }
+    }
+}
+
 impl From<rest_api::Error> for Error {
     fn from(error: rest_api::Error) -> Self {
         match &error {

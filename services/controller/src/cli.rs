@@ -1,5 +1,7 @@
 //! The command line of the controller.
 
+mod register;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -42,6 +44,9 @@ enum Command {
     /// Works on other services: who may submit jobs over the bus, and listen.
     #[command(subcommand)]
     Intake(IntakeCommand),
+    /// Makes the entries in Keystone (service, endpoints, roles, service user) and prints the sections of the controllers' config.
+    /// Harmless when repeated.
+    Register(Box<register::Register>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -161,6 +166,7 @@ impl Arguments {
             Some(Command::Broker(BrokerCommand::Init(init))) => block_on(init_broker(init)),
             Some(Command::Host(HostCommand::Add(add))) => block_on(add_host(add)),
             Some(Command::Intake(command)) => block_on(intake(command)),
+            Some(Command::Register(register)) => block_on(register_service(*register)),
             None => match self.service {
                 Some(service) => run(&service),
                 None => say_usage(),
@@ -211,6 +217,13 @@ async fn intake(command: IntakeCommand) -> Result<(), StartError> {
             enroll::intake_remove(&remove.management.administrator(), &remove.service).await?
         }
     };
+    // A closed pipe is the reader's wish.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+async fn register_service(register: register::Register) -> Result<(), StartError> {
+    let text = register.execute().await?;
     // A closed pipe is the reader's wish.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())

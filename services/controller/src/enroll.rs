@@ -156,7 +156,7 @@ fn intake_grant(enrolment: &Enrolment, password_file: &Path) -> String {
 }
 
 /// Reads a user's password, or draws one and keeps it for its owner's eyes.
-fn password(path: &Path) -> Result<SecretString, StartError> {
+pub(crate) fn password(path: &Path) -> Result<SecretString, StartError> {
     match path.try_exists() {
         Ok(true) => return read_secret(path).map_err(|error| StartError::usage(error.to_string())),
         Ok(false) => {}

@@ -30,6 +30,7 @@ pub mod status;
 pub mod cli;
 pub mod config;
 pub mod enroll;
+pub mod register;
 mod start;
 pub mod wiring;
 

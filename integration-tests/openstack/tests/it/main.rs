@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // all of it is tests
 
+mod client;
 mod freezing;
 mod local_disks;
+mod registration;
 mod running_disks;
 mod volumes;

@@ -106,7 +106,7 @@ pub(crate) struct Filter {
 impl Verb {
     pub(super) async fn run(self, session: &Session<'_>) -> Result<(), Error> {
         let Self::Dead(verb) = self;
-        let client = session.connection.client()?;
+        let client = session.connection.client().await?;
         match verb {
             DeadVerb::List { filter } => {
                 let letters =

@@ -113,7 +113,7 @@ struct Common {
 
 impl Verb {
     pub(super) async fn run(self, session: &Session<'_>) -> Result<(), Error> {
-        let client = session.connection.client()?;
+        let client = session.connection.client().await?;
         match self {
             Self::Oneclick(Oneclick { common }) => {
                 let options = RestoreOptions {

@@ -116,7 +116,7 @@ impl Language {
 
 impl Verb {
     pub(super) async fn run(self, session: &Session<'_>) -> Result<(), Error> {
-        let client = session.connection.client()?;
+        let client = session.connection.client().await?;
         match self {
             Self::List { phase, all_projects } => {
                 session.output.list(&client.list_sagas(phase.as_deref(), all_projects).await?, LIST_COLUMNS)
@@ -151,7 +151,7 @@ impl Verb {
 }
 
 async fn settle(session: &Session<'_>, verb: &str, decision: Decision) -> Result<(), Error> {
-    let client = session.connection.client()?;
+    let client = session.connection.client().await?;
     let id = read_id("saga", &decision.saga)?;
     let saga: Saga = client.settle_saga(id, verb, &decision.reason).await?;
     session.output.show(&saga, SHOW_COLUMNS)?;

@@ -112,7 +112,7 @@ struct DiskRow<'a> {
 
 impl Verb {
     pub(super) async fn run(self, session: &Session<'_>) -> Result<(), Error> {
-        let client = session.connection.client()?;
+        let client = session.connection.client().await?;
         match self {
             Self::Create(create) => create.run(session, &client).await,
             Self::List { workload } => {

@@ -51,9 +51,11 @@ impl Verb {
     pub(super) async fn run(self, session: &Session<'_>) -> Result<(), Error> {
         match self {
             Self::Init { path, key_file } => init(session, &path, key_file.as_deref()),
-            Self::List => session.output.list(&session.connection.client()?.list_targets().await?, COLUMNS),
+            Self::List => {
+                session.output.list(&session.connection.client().await?.list_targets().await?, COLUMNS)
+            }
             Self::Show { target } => {
-                let targets = session.connection.client()?.list_targets().await?;
+                let targets = session.connection.client().await?.list_targets().await?;
                 let found = targets.iter().find(|one| one.name == target || one.id.to_string() == target);
                 let none = || format!("No target with a name or ID of '{target}' exists.");
                 session.output.show(found.ok_or_else(|| Error::new(Exit::NotFound, none()))?, COLUMNS)

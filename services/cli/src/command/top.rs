@@ -53,7 +53,7 @@ impl Top {
         if !is_json && !session.output.is_for_people() {
             return Err(Error::usage("top shows a table or -f json, without columns: pick them with jq"));
         }
-        let client = session.connection.client()?;
+        let client = session.connection.client().await?;
         let first = client.show_status().await?;
         if self.once {
             return if is_json { session.output.show(&first, &[]) } else { print(&frame::whole(&first)) };

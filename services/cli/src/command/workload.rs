@@ -49,7 +49,7 @@ pub(crate) struct Create {
 
 impl Verb {
     pub(super) async fn run(self, session: &Session<'_>) -> Result<(), Error> {
-        let client = session.connection.client()?;
+        let client = session.connection.client().await?;
         match self {
             Self::Create(create) => {
                 let workload = NewWorkload {

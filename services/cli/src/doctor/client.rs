@@ -9,7 +9,7 @@ use crate::error::Error;
 
 /// Checks from the options to the targets; stops where nothing further can be known.
 pub(super) async fn check(connection: &Connection) -> Vec<Check> {
-    let client = match connection.client() {
+    let client = match connection.client().await {
         Ok(client) => client,
         Err(error) => return vec![Check::fail("client config", "CLIENT_CONFIG_INVALID", error.to_string())],
     };

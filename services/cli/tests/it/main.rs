@@ -9,6 +9,7 @@ mod fixture;
 mod command;
 mod doctor;
 mod help;
+mod login;
 mod remote;
 mod target;
 mod terminal;

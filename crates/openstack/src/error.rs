@@ -1,0 +1,194 @@
+//! Why a call did not do it. Every error names the request; none holds a token, a password or a body of ours.
+
+use std::error::Error as _;
+use std::fmt;
+use std::time::Duration;
+
+use model::{ErrorClass, Failure};
+
+use crate::{Interface, Microversion, Service};
+
+/// A request as errors and logs name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    pub method: String,
+    /// Without user, password and fragment.
+    pub url: String,
+    /// The id that we sent along; services write it into their logs as the global request id.
+    pub request_id: String,
+    /// Whether doing it twice is as doing it once.
+    pub is_repeatable: bool,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.url)
+    }
+}
+
+/// An answer that is not the one we wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    pub call: Call,
+    pub status: u16,
+    /// The service's own words.
+    pub message: String,
+    /// Whether the body was JSON, as of an API, and not the page of a web server.
+    pub is_api: bool,
+    /// The service's own name of the request, else ours.
+    pub request_id: String,
+    /// How long the service asks us to wait.
+    pub retry_after: Option<Duration>,
+}
+
+impl fmt::Display for Answered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { call, status, message, request_id, .. } = self;
+        write!(f, "{call} answered {status}: {message} (request {request_id})")
+    }
+}
+
+/// Errors of OpenStack, and of the way to it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the settings of the cloud do not hold: {reason}")]
+    Config { reason: String },
+    #[error(
+        "Keystone refused {who}: {answered}; check name, domain and secret, and that it has a role there"
+    )]
+    LoginRefused { who: String, answered: Box<Answered> },
+    #[error(
+        "the token has ended and cannot be renewed, since it was given to us: get another one ({answered})"
+    )]
+    TokenEnded { answered: Box<Answered> },
+    #[error(
+        "the catalog has no {interface} endpoint of service {service}{}; it has: {}",
+        .region.as_ref().map(|it| format!(" in region {it}")).unwrap_or_default(),
+        if .offered.is_empty() { "none at all".to_owned() } else { .offered.join(", ") }
+    )]
+    EndpointMissing { service: Service, interface: Interface, region: Option<String>, offered: Vec<String> },
+    #[error("service {service} is in the regions {}: set the region's name", .regions.join(", "))]
+    EndpointAmbiguous { service: Service, regions: Vec<String> },
+    #[error("the address of service {service} makes no sense: {reason}")]
+    EndpointInvalid { service: Service, reason: String },
+    #[error("{call}: no connection (request {})", .call.request_id)]
+    Unreachable {
+        call: Call,
+        #[source]
+        source: reqwest::Error,
+    },
+    #[error("{call}: {what}, and no whole answer came (request {})", .call.request_id)]
+    AnswerLost {
+        call: Call,
+        what: String,
+        is_timeout: bool,
+        #[source]
+        source: Option<reqwest::Error>,
+    },
+    #[error("{0}")]
+    Answered(Box<Answered>),
+    #[error("service {service} is too old: it speaks {offered} and not {wanted}, which is needed ({call})")]
+    VersionUnsupported { service: Service, wanted: Microversion, offered: String, call: Call },
+    #[error("{call} answered what makes no sense: {reason} (request {request_id})")]
+    AnswerInvalid { call: Call, reason: String, request_id: String },
+}
+
+impl Error {
+    /// Whether the thing is not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.status() == Some(404)
+    }
+
+    /// Whether it is there already, or in another state than the call needs.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        self.status() == Some(409)
+    }
+
+    /// The status of the answer, if there was one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.answered().map(|answered| answered.status)
+    }
+
+    /// The answer, if there was one.
+    #[must_use]
+    pub fn answered(&self) -> Option<&Answered> {
+        match self {
+            Self::Answered(answered)
+            | Self::LoginRefused { answered, .. }
+            | Self::TokenEnded { answered } => Some(answered),
+            _ => None,
+        }
+    }
+
+    /// What a retry may hope for.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        self.kind().1
+    }
+
+    /// As it travels. Codes: `OPENSTACK_*` in docs/errors.md.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let (code, class) = self.kind();
+        let mut message = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            message.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        Failure::new(class, code, message)
+    }
+
+    fn kind(&self) -> (&'static str, ErrorClass) {
+        match self {
+            Self::Config { .. } => ("OPENSTACK_CONFIG_INVALID", ErrorClass::Permanent),
+            Self::LoginRefused { .. } => ("OPENSTACK_LOGIN_REFUSED", ErrorClass::Permanent),
+            Self::TokenEnded { .. } => ("OPENSTACK_TOKEN_ENDED", ErrorClass::Permanent),
+            Self::EndpointMissing { .. } | Self::EndpointAmbiguous { .. } | Self::EndpointInvalid { .. } => {
+                ("OPENSTACK_ENDPOINT_MISSING", ErrorClass::Permanent)
+            }
+            Self::Unreachable { .. } => ("OPENSTACK_UNREACHABLE", ErrorClass::Transient),
+            Self::AnswerLost { call, .. } => ("OPENSTACK_ANSWER_LOST", lost(call)),
+            Self::Answered(answered) => answered.kind(),
+            Self::VersionUnsupported { .. } => ("OPENSTACK_VERSION_UNSUPPORTED", ErrorClass::Permanent),
+            Self::AnswerInvalid { call, .. } => match lost(call) {
+                // Repeating it gives the same answer; but what was done was done.
+                ErrorClass::Transient => ("OPENSTACK_ANSWER_INVALID", ErrorClass::Permanent),
+                class => ("OPENSTACK_ANSWER_INVALID", class),
+            },
+        }
+    }
+}
+
+/// What became of a call whose answer we do not know.
+const fn lost(call: &Call) -> ErrorClass {
+    if call.is_repeatable { ErrorClass::Transient } else { ErrorClass::Indeterminate }
+}
+
+impl Answered {
+    fn kind(&self) -> (&'static str, ErrorClass) {
+        match self.status {
+            401 => ("OPENSTACK_UNAUTHORIZED", ErrorClass::Permanent),
+            403 | 409 | 413 if self.is_about_quota() => ("OPENSTACK_QUOTA_EXCEEDED", ErrorClass::Permanent),
+            403 => ("OPENSTACK_FORBIDDEN", ErrorClass::Permanent),
+            404 => ("OPENSTACK_NOT_FOUND", ErrorClass::Permanent),
+            409 => ("OPENSTACK_CONFLICT", ErrorClass::Contention),
+            // 413 was the limit of requests before 429 was one.
+            413 if self.retry_after.is_some() => ("OPENSTACK_THROTTLED", ErrorClass::Throttled),
+            408 => ("OPENSTACK_FAILED", lost(&self.call)),
+            429 => ("OPENSTACK_THROTTLED", ErrorClass::Throttled),
+            501 | 505 => ("OPENSTACK_REFUSED", ErrorClass::Permanent),
+            // A service that failed half-way may have made what it was asked for.
+            500.. => ("OPENSTACK_FAILED", lost(&self.call)),
+            _ => ("OPENSTACK_REFUSED", ErrorClass::Permanent),
+        }
+    }
+
+    /// Nova refuses with 403, Cinder with 413, Neutron with 409; all of them say that something is exceeded.
+    fn is_about_quota(&self) -> bool {
+        self.message.to_lowercase().contains("exceed")
+    }
+}
