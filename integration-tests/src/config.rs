@@ -89,14 +89,14 @@ impl Writer<'_> {
         let timing = self.spec.timing;
         let text = format!(
             "drill_file = {faults:?}\n\n{bus}\n[database]\nurl = \"sqlite:{database}\"\n\n[rest]\nlisten = \"127.0.0.1:0\"\n\
-             address_file = {address:?}\n\n[auth]\ntokens_file = {tokens:?}\n\n{cloud}\n[[target]]\nname = \"main\"\npath = {target:?}\n\n\
+             address_file = {address:?}\n\n{auth}\n{cloud}\n[[target]]\nname = \"main\"\npath = {target:?}\n\n\
              [timing]\nlease_ttl_ms = {ttl}\nretry_base_ms = {base}\nretry_cap_ms = {cap}\n\
              step_deadline_max_ms = {step_max}\nsaga_deadline_max_ms = {saga_max}\ntick_ms = {tick}\n\n{broker}\n{health}\n{grants}",
             faults = self.places.faults(),
             bus = self.bus("controller", "holdfast-controller", password)?,
             database = database.join("catalog.sqlite").display(),
             address = address_file(self.places),
-            tokens = self.places.etc().join("tokens.toml"),
+            auth = self.auth(),
             cloud = self.cloud(),
             target = self.places.target(),
             ttl = timing.lease_ttl_ms,
@@ -144,6 +144,11 @@ impl Writer<'_> {
             resend = timing.resend_ms,
         );
         self.write(&format!("datamover-{host}.toml"), &text)
+    }
+
+    fn auth(&self) -> String {
+        let tokens = || format!("[auth]\ntokens_file = {:?}\n", self.places.etc().join("tokens.toml"));
+        self.spec.auth.clone().unwrap_or_else(tokens)
     }
 
     fn broker(&self, monitor: &SecretString) -> Result<String> {

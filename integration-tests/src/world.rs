@@ -32,6 +32,8 @@ pub struct Spec {
     /// Another folder for the catalog than the one of all states.
     pub database_dir: Option<PathBuf>,
     pub timing: config::Timing,
+    /// The controller's `[auth]` and what belongs to it, in place of the tokens file.
+    pub auth: Option<String>,
     /// More environment for every service.
     pub envs: Vec<(String, String)>,
 }
@@ -46,6 +48,7 @@ impl Default for Spec {
             qemu_nbd: None,
             database_dir: None,
             timing: config::Timing::quick(),
+            auth: None,
             envs: Vec::new(),
         }
     }

@@ -31,6 +31,7 @@ mod service;
 mod snapshot;
 mod snapshot_parts;
 mod timer;
+mod trust;
 mod words;
 mod workload;
 
@@ -49,6 +50,9 @@ pub use snapshot::{SnapshotFilter, SnapshotRow};
 pub use snapshot_parts::{DiskProgress, SnapshotDiskRow, SnapshotInstanceRow};
 pub use statement::statement_names;
 pub use timer::TimerRow;
+pub use trust::{TrustFilter, TrustRow};
 pub use tx::Tx;
-pub use words::{BranchKey, JobDirection, JobState, PartStatus, RestoreKind, ServiceKind, TimerKind};
+pub use words::{
+    BranchKey, JobDirection, JobState, PartStatus, RestoreKind, ServiceKind, TimerKind, TrustState,
+};
 pub use workload::{WorkloadFilter, WorkloadInstanceRow, WorkloadRow};

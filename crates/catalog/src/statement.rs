@@ -35,6 +35,7 @@ pub(crate) fn all() -> impl Iterator<Item = Statement> {
         crate::snapshot::STATEMENTS,
         crate::snapshot_parts::STATEMENTS,
         crate::timer::STATEMENTS,
+        crate::trust::STATEMENTS,
         crate::tx::STATEMENTS,
         crate::workload::STATEMENTS,
     ]

@@ -125,7 +125,7 @@ text_values! {
         model::LineageId, model::TargetId, model::VolumeId, model::MessageId;
     words: model::WorkloadState, model::SnapshotState, model::SnapshotKind, model::RestoreState, model::Consistency,
         model::DiskFormat, crate::words::PartStatus, crate::words::RestoreKind, crate::words::JobDirection,
-        crate::words::JobState, crate::words::ServiceKind, crate::words::TimerKind;
+        crate::words::JobState, crate::words::ServiceKind, crate::words::TimerKind, crate::words::TrustState;
     names: model::ProjectId, model::UserId, model::HostName, model::DiskId,
 }
 

@@ -95,6 +95,14 @@ words! {
         /// A stuck saga is tried once more.
         StuckRetry = "stuck_retry",
     }
+
+    /// Whether a trust lets us act.
+    TrustState("trust") {
+        /// It did when it was last used.
+        Available = "available",
+        /// The cloud refused it.
+        Error = "error",
+    }
 }
 
 /// One branch of one step of a saga, in one direction.

@@ -14,10 +14,11 @@ use url::Url;
 use crate::{
     DeadLetter, DeadLetterBody, DeadLetterList, DeadLetterOrder, DeadLetterOutcome, DeadLetterOutcomes,
     DeadLetterSummary, Error, ErrorBody, ErrorDetail, Health, NewDecision, NewRestore, NewRestoreBody,
-    NewSnapshot, NewSnapshotBody, NewWorkload, NewWorkloadBody, REQUEST_ID_HEADER, Restore, RestoreBody,
-    RestoreList, RestoreSummary, Saga, SagaBody, SagaGraph, SagaGraphBody, SagaList, SagaSummary, Snapshot,
-    SnapshotBody, SnapshotList, SnapshotSummary, Status, StatusBody, TOKEN_HEADER, Target, TargetList,
-    Workload, WorkloadBody, WorkloadList, WorkloadSummary,
+    NewSnapshot, NewSnapshotBody, NewTrust, NewTrustBody, NewWorkload, NewWorkloadBody, REQUEST_ID_HEADER,
+    Restore, RestoreBody, RestoreList, RestoreSummary, Saga, SagaBody, SagaGraph, SagaGraphBody, SagaList,
+    SagaSummary, Snapshot, SnapshotBody, SnapshotList, SnapshotSummary, Status, StatusBody, TOKEN_HEADER,
+    Target, TargetList, Trust, TrustList, TrustValidity, Workload, WorkloadBody, WorkloadList,
+    WorkloadSummary,
 };
 
 /// Every call is a few rows of a database; what takes longer than this hangs.
@@ -249,6 +250,34 @@ impl Client {
         Ok(self.get::<TargetList>(&["targets"], &[]).await?.targets)
     }
 
+    /// Lists trusts: the user's own in the project, or the project's.
+    pub async fn list_trusts(&self) -> Result<Vec<Trust>, Error> {
+        Ok(self.get::<TrustList>(&["trusts"], &[]).await?.trusts)
+    }
+
+    /// Shows a trust.
+    pub async fn show_trust(&self, name: &str) -> Result<Trust, Error> {
+        let url = self.url(&["trusts", name]);
+        only(self.send::<(), TrustList>(Method::GET, url.clone(), None).await?, &url)
+    }
+
+    /// Lets the service act for the user in the project.
+    pub async fn create_trust(&self, role_name: Option<String>) -> Result<Trust, Error> {
+        let trusts = NewTrust { role_name, is_cloud_trust: None };
+        let url = self.url(&["trusts"]);
+        only(self.send(Method::POST, url.clone(), Some(&NewTrustBody { trusts })).await?, &url)
+    }
+
+    /// Takes a trust back.
+    pub async fn delete_trust(&self, name: &str) -> Result<(), Error> {
+        self.send::<(), TrustList>(Method::DELETE, self.url(&["trusts", name]), None).await.map(drop)
+    }
+
+    /// Asks whether jobs of a workload can run on its user's trust.
+    pub async fn validate_trust(&self, workload: WorkloadId) -> Result<TrustValidity, Error> {
+        self.get(&["trusts", "validate", &workload.to_string()], &[]).await
+    }
+
     /// Lists the dead letters of the whole bus, of one queue or with one reason.
     pub async fn list_dead_letters(
         &self,
@@ -331,6 +360,11 @@ impl Client {
             None => Err(foreign(&text, status)),
         }
     }
+}
+
+/// One trust comes as a list.
+fn only(list: TrustList, url: &Url) -> Result<Trust, Error> {
+    list.trusts.into_iter().next().ok_or_else(|| foreign(url.as_str(), StatusCode::OK))
 }
 
 fn foreign(url: &str, status: StatusCode) -> Error {

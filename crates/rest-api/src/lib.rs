@@ -11,6 +11,7 @@ mod snapshot;
 mod status;
 mod target;
 mod time;
+mod trust;
 mod workload;
 
 pub use client::{Client, Endpoint};
@@ -38,6 +39,7 @@ pub use status::{
 };
 pub use target::{Health, Target, TargetList};
 pub use time::ApiTime;
+pub use trust::{NewTrust, NewTrustBody, Trust, TrustList, TrustMetadata, TrustValidity};
 pub use workload::{
     Link, NewWorkload, NewWorkloadBody, NewWorkloadInstance, StorageUsage, UsageByKind, Workload,
     WorkloadBody, WorkloadInstance, WorkloadList, WorkloadSummary,

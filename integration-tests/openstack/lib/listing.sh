@@ -3,10 +3,11 @@
 list_all() {
     local noun format=(-f value -c ID -c Name)
     for noun in "server --all-projects" "volume --all-projects" "volume snapshot --all-projects" "image" "network" \
-        "port" "security group" "project" "user" "keypair"; do
+        "port" "security group" "project" "user" "role" "trust" "keypair"; do
         # shellcheck disable=SC2086 # noun and option
         case $noun in
             *' '--*) admin ${noun% --*} list --${noun##*--} "${format[@]}" ;;
+            trust) admin trust list -f value -c ID ;;
             keypair) admin keypair list -f value -c Name ;;
             *) admin $noun list "${format[@]}" ;;
         esac | sed "s/^/${noun%% --*} /" | sort

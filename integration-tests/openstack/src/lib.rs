@@ -7,6 +7,7 @@ pub mod carrier;
 pub mod guest;
 pub mod hypervisor;
 pub mod lab;
+pub mod people;
 pub mod phase;
 pub mod project;
 pub mod rbd;

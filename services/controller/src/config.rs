@@ -1,5 +1,7 @@
 //! The controller's config file: what an operator may set, and its example. Times become `Duration`s here.
 
+mod openstack;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +9,8 @@ use std::time::Duration;
 use model::{JobKind, ProjectId, ServiceName};
 use serde::Deserialize;
 use service_kit::config::{BusSection, HealthSection};
+
+pub use openstack::{Auth, AuthKind, KeystoneSection, OpenstackSection};
 
 /// Shown by `--help`; a test parses it.
 pub const EXAMPLE: &str = include_str!("../controller.example.toml");
@@ -19,6 +23,8 @@ pub struct Config {
     pub database: Database,
     pub rest: Rest,
     pub auth: Auth,
+    /// Needed where Keystone vouches for users.
+    pub openstack: Option<OpenstackSection>,
     pub cloud: CloudSection,
     #[serde(default, rename = "target")]
     pub targets: Vec<Target>,
@@ -59,13 +65,6 @@ pub struct Rest {
     pub listen: SocketAddr,
     /// Where the address that was taken is written.
     pub address_file: Option<PathBuf>,
-}
-
-/// `[auth]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Auth {
-    pub tokens_file: PathBuf,
 }
 
 /// `[broker]`: where the status finds the figures of queues.
@@ -212,6 +211,10 @@ impl Config {
         for grant in &self.intake_grants {
             grant.check()?;
         }
+        if let Some(openstack) = &self.openstack {
+            openstack.check()?;
+        }
+        self.auth.check(self.openstack.as_ref())?;
         crate::wiring::check_cloud(&self.cloud)
     }
 }

@@ -24,6 +24,8 @@ pub mod state;
 pub mod actors;
 mod intake_json;
 pub mod rest;
+
+pub mod identity;
 mod signs;
 pub mod status;
 

@@ -20,7 +20,7 @@ use crate::actors::{
 use crate::cloud_jobs::CloudJobs;
 use crate::config::{Config, Rest};
 use crate::engine::{Engine, Timing};
-use crate::rest;
+use crate::rest::{self, Authenticator};
 use crate::signs::Signs;
 use crate::state::{AppState, TargetInfo};
 use crate::status::{Board, Gatherer, QueueMonitor};
@@ -37,6 +37,7 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
     catalog.require_schema().await.map_err(|error| refused(&error))?;
     let faults = wiring::fault_table(&config.cloud, config.drill_file.as_deref());
     let cloud = wiring::open_cloud(&config.cloud, faults)?;
+    let identity = wiring::open_identity(&config, &catalog, &clock)?;
     let engine = Engine::new(catalog.clone(), timing(&config));
     let bus = config.bus.to_bus_config(service.name()).map_err(|error| usage(&error))?;
     let session = Session::start(bus).map_err(|error| usage(&error))?;
@@ -48,6 +49,7 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
         entropy: Entropy,
         targets: infos.into(),
         cloud: Arc::clone(&cloud),
+        trusts: identity.trust_book(),
         dead_letters: session.dead_letters(),
         status: board.clone(),
     };
@@ -57,7 +59,8 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
 
     BusSession::start(&service, &session);
     outbox_relay::start(&service, &session, engine.clone(), (catalog.clone(), Arc::clone(&clock)), tick);
-    let worker = CloudWorker::new(&service, &session, engine.clone(), CloudJobs::new(cloud, targets));
+    let jobs = CloudJobs::new(cloud, targets).with_trusts(identity.trust_book());
+    let worker = CloudWorker::new(&service, &session, engine.clone(), jobs);
     worker.resume(&catalog).await.map_err(|error| refused(&error))?;
     cloud_consumer::start(&service, &session, engine.clone(), worker);
     reply_consumer::start(&service, &session, engine.clone(), signs.clone());
@@ -66,7 +69,7 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
     timer_keeper::start(&service, engine.clone(), catalog.clone(), Arc::clone(&clock), tick);
     lease_keeper::start(&service, &session, engine, (catalog, clock), tick);
     intake_consumer::start(&service, &session, state.clone(), config.intake_grants.clone());
-    start_rest(&service, state, &config)?;
+    start_rest(&service, state, identity.authenticator, &config.rest)?;
     board.show_on(service.health());
     service.health().serve(&config.health)?;
     Ok(())
@@ -123,10 +126,13 @@ fn open_targets(config: &Config) -> Result<Targets, StartError> {
     Ok((infos, targets))
 }
 
-fn start_rest(service: &Service, state: AppState, config: &Config) -> Result<(), StartError> {
-    let tokens = rest::TokensFile::open(&config.auth.tokens_file).map_err(|error| usage(&error))?;
-    let Rest { listen, address_file } = &config.rest;
-    let (server, address) = rest::serve(state, Arc::new(tokens), *listen)
+fn start_rest(
+    service: &Service,
+    state: AppState,
+    authenticator: Arc<dyn Authenticator>,
+    Rest { listen, address_file }: &Rest,
+) -> Result<(), StartError> {
+    let (server, address) = rest::serve(state, authenticator, *listen)
         .map_err(|error| StartError::failed(format!("rest.listen = {listen}: {error}")))?;
     let handle = server.handle();
     service.on_drain("rest", async move { handle.stop(true).await });

@@ -9,6 +9,7 @@ use cloud::Cloud;
 use model::{ByteCount, TargetId};
 use runtime::{Clock, Entropy};
 
+use crate::app::trusts::TrustBook;
 use crate::engine::Engine;
 use crate::status::Board;
 
@@ -47,6 +48,8 @@ pub struct AppState {
     /// In the order of the configuration; the first is the default of new workloads.
     pub targets: Arc<[TargetInfo]>,
     pub cloud: Arc<dyn Cloud>,
+    /// Where a cloud vouches for users.
+    pub trusts: Option<Arc<dyn TrustBook>>,
     pub dead_letters: DeadLetters,
     /// What was last gathered of the whole.
     pub status: Board,

@@ -3,15 +3,62 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use catalog::Catalog;
 use cloud::Cloud;
 use directory_cloud::DirectoryCloud;
-use runtime::FaultTable;
+use runtime::{Clock, FaultTable};
 use service_kit::StartError;
+use service_kit::telemetry::Chain;
 
-use crate::config::CloudSection;
+use crate::app::trusts::TrustBook;
+use crate::config::{AuthKind, CloudSection, Config};
+use crate::identity::{Keystone, KeystoneDoor, KeystoneTrusts, open_session};
+use crate::rest::{Authenticator, TokensFile};
 
 /// A `[cloud]` that works, for printed configs.
 pub const CLOUD_SECTION_EXAMPLE: &str = "[cloud]\nkind = \"directory\"\npath = \"/srv/holdfast/cloud\"\n";
+
+/// Who vouches for users, and where it is kept what they entrusted us with.
+#[derive(Debug)]
+pub struct Identity {
+    pub authenticator: Arc<dyn Authenticator>,
+    /// `None`: nobody there who could entrust us with anything.
+    pub trusts: Option<KeystoneTrusts>,
+}
+
+impl Identity {
+    /// The trusts as users see them.
+    #[must_use]
+    pub fn trust_book(&self) -> Option<Arc<dyn TrustBook>> {
+        let trusts = self.trusts.clone()?;
+        Some(Arc::new(trusts))
+    }
+}
+
+/// Opens what `[auth]` names.
+///
+/// Errors: it cannot be used.
+pub fn open_identity(
+    config: &Config,
+    catalog: &Catalog,
+    clock: &Arc<dyn Clock>,
+) -> Result<Identity, StartError> {
+    let auth = &config.auth;
+    match (auth.kind, &auth.tokens_file, &config.openstack) {
+        (AuthKind::TokensFile, Some(path), _) => {
+            let tokens =
+                TokensFile::open(path).map_err(|error| StartError::usage(Chain(&error).to_string()))?;
+            Ok(Identity { authenticator: Arc::new(tokens), trusts: None })
+        }
+        (AuthKind::Keystone, _, Some(section)) => {
+            let keystone = Keystone::new(open_session(section).map_err(StartError::usage)?);
+            let door = KeystoneDoor::new(keystone.clone(), &auth.keystone, Arc::clone(clock));
+            let trusts = KeystoneTrusts::new(keystone, catalog.clone(), Arc::clone(clock), &auth.keystone);
+            Ok(Identity { authenticator: Arc::new(door), trusts: Some(trusts) })
+        }
+        _ => Err(StartError::usage("[auth] is not whole")),
+    }
+}
 
 /// Refuses a `cloud.kind` that nobody drives.
 ///

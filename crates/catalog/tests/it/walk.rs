@@ -5,7 +5,8 @@ use std::time::Duration;
 use catalog::{
     Catalog, DiskProgress, IntakeKeyRow, JobDirection, JobFilter, JobGrant, JobProgress, JobState,
     OutboxDepth, PartStatus, RestoreFilter, SagaCount, SagaEventRow, SagaFilter, ServiceKind, ServiceSign,
-    SnapshotFilter, TimerKind, TimerRow, WorkloadFilter, WorkloadInstanceRow, WorkloadRow, statement_names,
+    SnapshotFilter, TimerKind, TimerRow, TrustFilter, TrustRow, TrustState, WorkloadFilter,
+    WorkloadInstanceRow, WorkloadRow, statement_names,
 };
 use model::{
     ByteCount, Consistency, InstanceId, RestoreEvent, RestoreState, SnapshotEvent, SnapshotKind,
@@ -27,6 +28,7 @@ async fn every_statement_runs_on_both_back_ends() {
         walk_bus(catalog).await;
         walk_figures(catalog, &workload).await;
         walk_services(catalog).await;
+        walk_trusts(catalog).await;
         let executed = catalog.executed_statements();
         let missing: Vec<_> = statement_names().difference(&executed).copied().collect();
         assert!(missing.is_empty(), "no test ran these on {:?}: {missing:?}", catalog.backend());
@@ -311,7 +313,7 @@ async fn walk_bus(catalog: &Catalog) {
     tx.savepoint().await.unwrap();
     tx.rollback_to_savepoint().await.unwrap();
     let ledger = tx.ledger().await.unwrap();
-    assert_eq!((ledger.len(), ledger["outbox"], ledger["timer"]), (16, 1, 0));
+    assert_eq!((ledger.len(), ledger["outbox"], ledger["timer"]), (17, 1, 0));
     assert_eq!(tx.ledger_of_held().await.unwrap()["locked_workload"], 0);
     tx.commit().await.unwrap();
 }
@@ -373,5 +375,38 @@ async fn walk_services(catalog: &Catalog) {
     assert_eq!(tx.forget_services(NOW).await.unwrap(), 0);
     assert_eq!(tx.forget_services(NOW.after(Duration::from_secs(1))).await.unwrap(), 1);
     assert_eq!(tx.list_services().await.unwrap(), []);
+    tx.commit().await.unwrap();
+}
+
+async fn walk_trusts(catalog: &Catalog) {
+    let mut row = TrustRow {
+        id: Entropy.uuid(),
+        project_id: "acme".parse().unwrap(),
+        user_id: "alice".parse().unwrap(),
+        project_name: "acme (domain Default)".to_owned(),
+        user_name: "alice (domain Default)".to_owned(),
+        trust_id: "first".to_owned(),
+        roles: vec!["creator".to_owned(), "a \"role\"".to_owned()],
+        state: TrustState::Available,
+        reason: None,
+        created_at: NOW,
+        updated_at: NOW,
+    };
+    let mut tx = catalog.begin().await.unwrap();
+    assert!(tx.insert_trust(&row).await.unwrap());
+    let rival = TrustRow { id: Entropy.uuid(), trust_id: "rival".to_owned(), ..row.clone() };
+    assert!(!tx.insert_trust(&rival).await.unwrap(), "a user has one trust in a project");
+    assert!(tx.update_trust_state(&row, TrustState::Error, Some("gone")).await.unwrap());
+    (row.state, row.reason) = (TrustState::Error, Some("gone".to_owned()));
+    assert_eq!(tx.get_trust(&row.project_id, &row.user_id).await.unwrap(), Some(row.clone()));
+    let anew = TrustRow { trust_id: "second".to_owned(), ..row.clone() };
+    assert!(tx.swap_trust("first", &anew).await.unwrap());
+    assert!(!tx.swap_trust("first", &rival).await.unwrap(), "another one was put in its place meanwhile");
+    assert!(!tx.update_trust_state(&row, TrustState::Available, None).await.unwrap());
+    let filter = TrustFilter { user_id: Some(row.user_id.clone()), ..TrustFilter::default() };
+    assert_eq!(tx.list_trusts(&filter).await.unwrap(), std::slice::from_ref(&anew));
+    assert!(!tx.delete_trust(&row).await.unwrap());
+    assert!(tx.delete_trust(&anew).await.unwrap());
+    assert_eq!(tx.list_trusts(&TrustFilter::default()).await.unwrap(), []);
     tx.commit().await.unwrap();
 }

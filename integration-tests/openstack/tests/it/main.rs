@@ -4,6 +4,7 @@
 
 mod client;
 mod freezing;
+mod identity;
 mod local_disks;
 mod registration;
 mod running_disks;

@@ -7,6 +7,7 @@ mod saga;
 mod snapshot;
 mod target;
 mod top;
+mod trust;
 mod workload;
 
 use clap::{Parser, Subcommand};
@@ -57,6 +58,9 @@ enum Noun {
     /// Where backups rest.
     #[command(subcommand)]
     Target(target::Verb),
+    /// What lets the service act for a user of a cloud.
+    #[command(subcommand)]
+    Trust(trust::Verb),
     /// Looks for what is wrong, here and at the service.
     Doctor(doctor::Doctor),
     Top(top::Top),
@@ -82,6 +86,7 @@ impl Cli {
             Noun::Saga(verb) => verb.run(&session).await,
             Noun::Bus(verb) => verb.run(&session).await,
             Noun::Target(verb) => verb.run(&session).await,
+            Noun::Trust(verb) => verb.run(&session).await,
             Noun::Doctor(doctor) => doctor.run(&session).await,
             Noun::Top(top) => top.run(&session).await,
             Noun::Key(verb) => verb.run(&session),

@@ -55,7 +55,8 @@ struct Database {
 
 #[derive(Debug, Deserialize)]
 struct Auth {
-    tokens_file: PathBuf,
+    /// Absent where a cloud vouches for users.
+    tokens_file: Option<PathBuf>,
 }
 
 /// `[cloud]` and `[[target]]`.
@@ -71,7 +72,8 @@ pub(super) async fn check_controller(path: &Path) -> Vec<Check> {
         Err(check) => return vec![check],
     };
     let mut checks = vec![Check::ok("controller config", path.display().to_string())];
-    checks.push(local::check_secret_file("tokens file", local::TOKENS_FILE, &config.auth.tokens_file));
+    let tokens_file = config.auth.tokens_file.as_deref();
+    checks.extend(tokens_file.map(|path| local::check_secret_file("tokens file", local::TOKENS_FILE, path)));
     checks.extend(local::check_broker(&config.bus).await);
     checks.push(local::check_database(&config.database.url).await);
     checks.push(local::check_folder("cloud", "CLOUD_FOLDER_UNUSABLE", &config.cloud.path));

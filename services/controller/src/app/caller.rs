@@ -1,18 +1,21 @@
 //! Who asks, and what they may do.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use model::{Owner, ProjectId, UserId};
+use secrecy::SecretString;
 
 use super::Error;
 
 /// What a user is in a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Reads and writes, and sees what belongs to the operator.
+    /// Sees and settles what belongs to the operator. It does not write for a project: that takes `Member`.
     Admin,
-    /// Reads and writes.
+    /// Writes, and reads. Where a cloud vouches for users this is the trustee role: the one that a trust can lend.
     Member,
     /// Reads.
     Reader,
@@ -58,6 +61,9 @@ pub enum Action {
     DeadLetterOperate,
     StatusRead,
     TargetRead,
+    TrustRead,
+    TrustCreate,
+    TrustDelete,
 }
 
 /// What a caller must be for an action.
@@ -91,6 +97,9 @@ impl Action {
             Self::DeadLetterOperate => "bus:dead_letter_operate",
             Self::StatusRead => "status:status_show",
             Self::TargetRead => "target:target_show",
+            Self::TrustRead => "workload:trust_show",
+            Self::TrustCreate => "workload:trust_create",
+            Self::TrustDelete => "workload:trust_delete",
         }
     }
 
@@ -100,13 +109,16 @@ impl Action {
             | Self::SnapshotRead
             | Self::RestoreRead
             | Self::SagaRead
-            | Self::TargetRead => Needs::Reader,
+            | Self::TargetRead
+            | Self::TrustRead => Needs::Reader,
             Self::WorkloadCreate
             | Self::SnapshotCreate
             | Self::SnapshotCancel
             | Self::RestoreCreate
             | Self::RestoreCancel
-            | Self::SagaCancel => Needs::Member,
+            | Self::SagaCancel
+            | Self::TrustCreate
+            | Self::TrustDelete => Needs::Member,
             // These reach across projects: a saga's steps, every service's letters, every host's load.
             Self::SagaOperate | Self::DeadLetterRead | Self::DeadLetterOperate | Self::StatusRead => {
                 Needs::Admin
@@ -115,19 +127,69 @@ impl Action {
     }
 }
 
-/// A user who proved who they are, within one project.
+/// What roles are called where they are given: refusals name them.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleNames {
+    pub admin: String,
+    pub member: String,
+    pub readers: Vec<String>,
+}
+
+impl Default for RoleNames {
+    fn default() -> Self {
+        let name = |role: Role| role.as_str().to_owned();
+        Self { admin: name(Role::Admin), member: name(Role::Member), readers: vec![name(Role::Reader)] }
+    }
+}
+
+/// What else the cloud says of a user and the project of the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    pub user: Named,
+    pub project: Named,
+    /// All roles in the project, as they are called there.
+    pub role_names: BTreeSet<String>,
+}
+
+/// A name is unique in its domain only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub name: String,
+    /// `None`: nobody said.
+    pub domain: Option<String>,
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        self.domain.as_ref().map_or(Ok(()), |domain| write!(f, " (domain {domain})"))
+    }
+}
+
+/// A user who proved who they are, within one project.
+#[derive(Debug, Clone)]
 pub struct Caller {
     pub user: UserId,
     pub project: ProjectId,
     pub roles: BTreeSet<Role>,
+    pub role_names: Arc<RoleNames>,
+    /// `None`: nobody knows more than the ids.
+    pub profile: Option<Arc<Profile>>,
+    /// With which the request came, where a trust can be made with it. It lives as long as the request.
+    pub token: Option<SecretString>,
 }
 
 impl Caller {
+    /// Somebody of whom no more is known.
+    #[must_use]
+    pub fn new(user: UserId, project: ProjectId, roles: BTreeSet<Role>) -> Self {
+        Self { user, project, roles, role_names: Arc::default(), profile: None, token: None }
+    }
+
     /// A service that publishes to the intake; its grant was checked before, and it may do what a member may.
     #[must_use]
     pub fn intake(user: UserId, project: ProjectId) -> Self {
-        Self { user, project, roles: BTreeSet::from([Role::Member]) }
+        Self::new(user, project, BTreeSet::from([Role::Member]))
     }
 
     /// On whose behalf the caller asks the cloud.
@@ -138,19 +200,36 @@ impl Caller {
 
     /// Whether the caller may do it.
     ///
-    /// Errors: `FORBIDDEN`.
+    /// Errors: `FORBIDDEN`, naming the role that is missing.
     pub fn check(&self, action: Action) -> Result<(), Error> {
-        let writes = self.roles.contains(&Role::Member) || self.is_admin();
-        let allowed = match action.needs() {
-            Needs::Reader => writes || self.roles.contains(&Role::Reader),
-            Needs::Member => writes,
-            Needs::Admin => self.is_admin(),
+        let names = &self.role_names;
+        let (allowed, wanted) = match action.needs() {
+            Needs::Reader => (!self.roles.is_empty(), names.readers.join(" or ")),
+            Needs::Member => (self.roles.contains(&Role::Member), names.member.clone()),
+            Needs::Admin => (self.is_admin(), names.admin.clone()),
         };
         if allowed {
-            Ok(())
-        } else {
-            Err(Error::forbidden(format!("Policy doesn't allow {} to be performed.", action.rule())))
+            return Ok(());
         }
+        let (user, project) = match &self.profile {
+            Some(profile) => (profile.user.to_string(), profile.project.to_string()),
+            None => (self.user.to_string(), self.project.to_string()),
+        };
+        let not_replaced = match action.needs() {
+            Needs::Member if self.is_admin() => format!(", and role {} does not replace it", names.admin),
+            _ => String::new(),
+        };
+        Err(Error::forbidden(format!(
+            "Policy doesn't allow {} to be performed. User {user} lacks role {wanted} in project {project}{not_replaced}: ask \
+             whoever manages the project to assign it.",
+            action.rule()
+        )))
+    }
+
+    /// Whether a trust of `owner` can be made with this request.
+    #[must_use]
+    pub fn can_entrust(&self, owner: &Owner) -> bool {
+        self.token.is_some() && self.owner() == *owner
     }
 
     /// Whether the operator's things are shown.
@@ -165,11 +244,7 @@ mod tests {
     use super::*;
 
     fn make_caller(roles: &[Role]) -> Caller {
-        Caller {
-            user: "u".parse().unwrap(),
-            project: "p".parse().unwrap(),
-            roles: roles.iter().copied().collect(),
-        }
+        Caller::new("u".parse().unwrap(), "p".parse().unwrap(), roles.iter().copied().collect())
     }
 
     #[test]
@@ -177,9 +252,36 @@ mod tests {
         let reader = make_caller(&[Role::Reader]);
         assert!(reader.check(Action::SnapshotRead).is_ok());
         let error = reader.check(Action::SnapshotCreate).unwrap_err().to_string();
-        assert_eq!(error, "Policy doesn't allow workload:workload_snapshot to be performed.");
+        assert!(
+            error.starts_with("Policy doesn't allow workload:workload_snapshot to be performed. "),
+            "{error}"
+        );
+        assert!(error.contains("User u lacks role member in project p: ask"), "{error}");
         assert!(make_caller(&[Role::Member]).check(Action::SnapshotCreate).is_ok());
         assert!(make_caller(&[]).check(Action::SagaRead).is_err());
+    }
+
+    #[test]
+    fn an_admin_without_the_role_that_writes_is_refused_by_the_names_of_the_cloud() {
+        let named = |name: &str| Named { name: name.to_owned(), domain: Some("Default".to_owned()) };
+        let mut caller = make_caller(&[Role::Admin, Role::Reader]);
+        caller.role_names = Arc::new(RoleNames {
+            admin: "cloud-admin".to_owned(),
+            member: "creator".to_owned(),
+            readers: Vec::new(),
+        });
+        caller.profile = Some(Arc::new(Profile {
+            user: named("alice"),
+            project: named("shop"),
+            role_names: BTreeSet::new(),
+        }));
+        let error = caller.check(Action::WorkloadCreate).unwrap_err().to_string();
+        let expected = "User alice (domain Default) lacks role creator in project shop (domain Default), and role \
+                        cloud-admin does not replace it";
+        assert!(error.contains(expected), "{error}");
+        assert!(caller.check(Action::WorkloadRead).is_ok());
+        caller.roles.insert(Role::Member);
+        assert!(caller.check(Action::WorkloadCreate).is_ok());
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub enum Error {
     /// The cloud said no, or did not answer.
     #[error("{}", .0.message)]
     Cloud(Failure),
+    /// Of a trust, or of the way to those who keep it.
+    #[error("{}", .0.message)]
+    Trust(Failure),
     #[error("failed to reach the catalog")]
     Catalog(#[source] catalog::Error),
     #[error("failed to look at the dead letters")]
@@ -45,6 +48,12 @@ impl Error {
     #[must_use]
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::Refused { refusal: Refusal::Forbidden, code: "FORBIDDEN", message: message.into() }
+    }
+
+    /// A token that says who asks, but not for which project.
+    #[must_use]
+    pub fn unscoped(message: impl Into<String>) -> Self {
+        Self::Refused { refusal: Refusal::Forbidden, code: "TOKEN_UNSCOPED", message: message.into() }
     }
 
     /// An id that names nothing in the caller's project.
@@ -75,7 +84,7 @@ impl Error {
                 };
                 Failure::new(class, code, message.clone())
             }
-            Self::Cloud(failure) => failure.clone(),
+            Self::Cloud(failure) | Self::Trust(failure) => failure.clone(),
             Self::Catalog(error) => error.failure(),
             Self::Engine(error) => error.failure(),
             Self::Bus(error) => error.failure(),

@@ -12,9 +12,10 @@ pub mod restores;
 pub mod sagas;
 pub mod snapshots;
 pub mod targets;
+pub mod trusts;
 pub mod workloads;
 
-pub use caller::{Action, Caller, Role};
+pub use caller::{Action, Caller, Named, Profile, Role, RoleNames};
 pub use error::{Error, Refusal};
 pub use intake::{IntakeKey, Started};
 pub(crate) use text::shown;

@@ -12,7 +12,7 @@ use model::{
 
 use super::retrying::retrying;
 use super::text::{check_description, check_name};
-use super::{Caller, Error, IntakeKey, Started, snapshots, workloads};
+use super::{Caller, Error, IntakeKey, Started, snapshots, trusts, workloads};
 use crate::engine::{Became, News, RestoreInstance, RestoreOrder};
 use crate::state::AppState;
 
@@ -84,6 +84,7 @@ pub async fn create(
     }
     let plan = make_plan(state, caller, request, &mut tx).await?;
     drop(tx);
+    trusts::secure(state, caller, &plan.owner).await?;
     if request.selection == Selection::OneClick {
         require_originals_gone(state, &plan.owner, &plan.instances).await?;
     }

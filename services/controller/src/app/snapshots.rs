@@ -9,7 +9,7 @@ use model::{
 
 use super::retrying::retrying;
 use super::text::{check_description, check_name};
-use super::{Caller, Error, IntakeKey, Started, workloads};
+use super::{Caller, Error, IntakeKey, Started, trusts, workloads};
 use crate::engine::{Became, News, SnapshotOrder};
 use crate::state::AppState;
 
@@ -58,6 +58,7 @@ pub async fn create(
         Checked::Free { owner, instance_ids } => (owner, instance_ids),
     };
     // Outside of any transaction: the cloud may take its time. A missing instance would fail the saga later.
+    trusts::secure(state, caller, &owner).await?;
     workloads::describe_all(state, &owner, &instance_ids).await?;
     let now = state.clock.now();
     let row = SnapshotRow {

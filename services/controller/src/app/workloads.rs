@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use catalog::{SnapshotFilter, SnapshotRow, Tx, WorkloadFilter, WorkloadInstanceRow, WorkloadRow};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use model::{InstanceId, Owner, WorkloadId, WorkloadState};
+use model::{Failure, InstanceId, Owner, WorkloadId, WorkloadState};
 
 use super::retrying::retrying;
 use super::text::{check_description, check_name, shown};
-use super::{Caller, Error};
+use super::{Caller, Error, trusts};
 use crate::engine::{Became, News};
 use crate::state::{AppState, TargetInfo};
 
@@ -45,6 +45,7 @@ pub async fn create(state: &AppState, caller: &Caller, request: &Request) -> Res
     check_instance_ids(&request.instance_ids)?;
     let target = choose_target(state, request.target.as_deref())?;
     // Outside of the transaction: the cloud may take its time.
+    trusts::secure(state, caller, &caller.owner()).await?;
     let names = describe_all(state, &caller.owner(), &request.instance_ids).await?;
     let now = state.clock.now();
     let row = WorkloadRow {
@@ -102,8 +103,17 @@ pub(super) async fn describe_all(
     ids: &[InstanceId],
 ) -> Result<Vec<(InstanceId, String)>, Error> {
     let describe = |id: InstanceId| async move {
-        let description = state.cloud.describe_instance(owner, id).await;
-        description.map(|description| (id, description.name)).map_err(Error::Cloud)
+        // An administrator's rights show other projects' instances too: what is not the owner's is not there.
+        let unknown = || {
+            let message = format!("there is no instance {id} in project {}", owner.project_id);
+            Error::Cloud(Failure::permanent("INSTANCE_NOT_FOUND", message))
+        };
+        match state.cloud.describe_instance(owner, id).await {
+            Ok(description) if description.project_id == owner.project_id => Ok((id, description.name)),
+            Ok(_) => Err(unknown()),
+            Err(failure) if failure.code == "INSTANCE_NOT_FOUND" => Err(unknown()),
+            Err(failure) => Err(Error::Cloud(failure)),
+        }
     };
     stream::iter(ids.to_vec()).map(describe).buffered(DESCRIBE_CONCURRENCY).try_collect().await
 }

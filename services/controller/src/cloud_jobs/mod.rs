@@ -10,18 +10,21 @@ use std::sync::Arc;
 
 use backup_target::BackupTarget;
 use cloud::{Cloud, InstanceDescription, NewInstance, NewVolume, Tag};
-use model::{ByteCount, Failure, InstanceId, Owner, TargetId};
+use model::{ByteCount, ErrorClass, Failure, InstanceId, Owner, TargetId};
 use prost::{Message, Name};
 use proto::cmd::v1 as cmd;
 use proto::convert::{self, Malformed};
 use proto::rep::v1 as rep;
 use proto::rep::v1::job_succeeded::Result as Answer;
 
+use crate::app::{self, trusts::TrustBook};
+
 /// What cloud jobs act on. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CloudJobs {
     cloud: Arc<dyn Cloud>,
     targets: Arc<BTreeMap<TargetId, Arc<dyn BackupTarget>>>,
+    trusts: Option<Arc<dyn TrustBook>>,
 }
 
 /// A cloud job as it came.
@@ -77,6 +80,22 @@ impl CloudCommand {
             RemoveRecords,
         })
     }
+
+    /// On whose behalf the cloud is asked; `None` of records, which are not the cloud's.
+    fn owner(&self) -> Option<Owner> {
+        let (project_id, user_id) = match self {
+            Self::DescribeInstance(it) => (&it.project_id, &it.user_id),
+            Self::CreateVolumeSnapshot(it) => (&it.project_id, &it.user_id),
+            Self::DeleteVolumeSnapshots(it) => (&it.project_id, &it.user_id),
+            Self::CreateVolume(it) => (&it.project_id, &it.user_id),
+            Self::DeleteVolume(it) => (&it.project_id, &it.user_id),
+            Self::CreateInstance(it) => (&it.project_id, &it.user_id),
+            Self::DeleteInstance(it) => (&it.project_id, &it.user_id),
+            Self::CheckRestorePlan(it) => (&it.project_id, &it.user_id),
+            Self::WriteRecords(_) | Self::RemoveRecords(_) => return None,
+        };
+        owner(project_id, user_id).ok()
+    }
 }
 
 /// A cloud job that failed.
@@ -98,13 +117,39 @@ impl CloudJobs {
     #[must_use]
     pub fn new(cloud: Arc<dyn Cloud>, targets: Vec<Arc<dyn BackupTarget>>) -> Self {
         let targets = targets.into_iter().map(|target| (target.id(), target)).collect();
-        Self { cloud, targets: Arc::new(targets) }
+        Self { cloud, targets: Arc::new(targets), trusts: None }
+    }
+
+    /// With the trusts on which the cloud is asked: what they have to do with a failure is then said.
+    #[must_use]
+    pub fn with_trusts(self, trusts: Option<Arc<dyn TrustBook>>) -> Self {
+        Self { trusts, ..self }
     }
 
     /// Does one job.
     ///
     /// Errors: what the cloud or the target says; `COMMAND_INVALID` for ids that make no sense. Cancel safe: no.
     pub async fn run(&self, command: &CloudCommand) -> Result<Answer, JobError> {
+        match self.carry_out(command).await {
+            Err(error) if error.failure.class == ErrorClass::Permanent => {
+                Err(self.explain(command, error).await)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// What the cloud refuses for good, it may refuse since the owner's trust does not hold any more: then that is the failure.
+    async fn explain(&self, command: &CloudCommand, error: JobError) -> JobError {
+        let (Some(trusts), Some(owner)) = (&self.trusts, command.owner()) else { return error };
+        match trusts.check(&owner).await {
+            Err(app::Error::Trust(failure)) if failure.class == ErrorClass::Permanent => {
+                JobError { failure, ..error }
+            }
+            _ => error,
+        }
+    }
+
+    async fn carry_out(&self, command: &CloudCommand) -> Result<Answer, JobError> {
         let answer = match command {
             CloudCommand::DescribeInstance(command) => self.describe_instance(command).await?,
             CloudCommand::CreateVolumeSnapshot(command) => self.create_volume_snapshot(command).await?,

@@ -37,6 +37,7 @@ impl From<app::Error> for Reply {
             app::Error::Refused { refusal: Refusal::NotFound, .. } => Fault::NotFound,
             app::Error::Refused { refusal: Refusal::Conflict, .. } => Fault::Conflict,
             app::Error::Cloud(failure) => fault_of_cloud(failure.class),
+            app::Error::Trust(failure) => fault_of_trust(failure.class),
             app::Error::Catalog(error) => fault_of_catalog(error),
             app::Error::Bus(_) => Fault::Unavailable,
             app::Error::Engine(_) => Fault::Internal,
@@ -62,6 +63,14 @@ const fn fault_of_cloud(class: ErrorClass) -> Fault {
         ErrorClass::Permanent => Fault::BadRequest,
         ErrorClass::Bug => Fault::Internal,
         _ => Fault::Unavailable,
+    }
+}
+
+/// A trust that does not hold is a state of things; the request was right.
+const fn fault_of_trust(class: ErrorClass) -> Fault {
+    match class {
+        ErrorClass::Permanent => Fault::Conflict,
+        class => fault_of_cloud(class),
     }
 }
 

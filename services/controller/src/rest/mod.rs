@@ -18,6 +18,7 @@ mod sagas;
 mod snapshots;
 mod status;
 mod targets;
+mod trusts;
 mod view;
 mod workloads;
 

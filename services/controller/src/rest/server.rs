@@ -15,7 +15,9 @@ use super::asked::Door;
 use super::body::BODY_SIZE_MAX;
 use super::error::Reply;
 use super::request_id::name_request;
-use super::{Authenticator, dead_letters, health, restores, sagas, snapshots, status, targets, workloads};
+use super::{
+    Authenticator, dead_letters, health, restores, sagas, snapshots, status, targets, trusts, workloads,
+};
 use crate::state::AppState;
 
 /// Handlers only parse and wait; the work is on the runtime.
@@ -94,6 +96,9 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/bus/dead-letters/drop").post(dead_letters::drop).done())
         .service(resource("/bus/dead-letters/{letter}").get(dead_letters::show).done())
         .service(resource("/targets").get(targets::list).done())
+        .service(resource("/trusts").get(trusts::list).post(trusts::create).done())
+        .service(resource("/trusts/validate/{workload}").get(trusts::validate).done())
+        .service(resource("/trusts/{trust}").get(trusts::show).delete(trusts::delete).done())
         .service(resource("/status").get(status::show).done());
 }
 
@@ -121,6 +126,15 @@ impl Routes {
         F::Output: actix_web::Responder + 'static,
     {
         Self(self.0.route(web::post().to(handler)))
+    }
+
+    fn delete<F, Args>(self, handler: F) -> Self
+    where
+        F: actix_web::Handler<Args>,
+        Args: actix_web::FromRequest + 'static,
+        F::Output: actix_web::Responder + 'static,
+    {
+        Self(self.0.route(web::delete().to(handler)))
     }
 
     fn done(self) -> actix_web::Resource {

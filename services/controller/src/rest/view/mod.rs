@@ -4,12 +4,14 @@ mod dead_letter;
 mod restore;
 mod saga;
 mod snapshot;
+mod trust;
 mod workload;
 
 pub(super) use dead_letter::{show_dead_letter, show_dead_letter_summary};
 pub(super) use restore::{show_restore, show_restore_summary};
 pub(super) use saga::{show_saga, show_saga_summary};
 pub(super) use snapshot::{show_snapshot, show_snapshot_summary};
+pub(super) use trust::show_trust;
 pub(super) use workload::{show_workload, show_workload_summary};
 
 use model::{ByteCount, ProjectId, Timestamp};

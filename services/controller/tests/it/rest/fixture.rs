@@ -10,8 +10,9 @@ use std::time::Duration;
 use backup_target::{BackupTarget as _, PosixTarget};
 use bus::{BusConfig, Session};
 use catalog::{Catalog, PartStatus, SnapshotDiskRow, SnapshotInstanceRow};
+use controller::app::trusts::TrustBook;
 use controller::engine::{Engine, Timing};
-use controller::rest::{TokensFile, serve};
+use controller::rest::{Authenticator, TokensFile, serve};
 use controller::state::{AppState, TargetInfo};
 use controller::status::{Board, BoardWriter};
 use directory_cloud::{Builder, DirectoryCloud, NewDirectoryDisk, NewDirectoryInstance};
@@ -73,13 +74,32 @@ impl Service {
     pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let instances = make_cloud(&dir.path().join("cloud"));
-        let (board, status) = Board::new();
-        let state = make_state(dir.path(), status).await;
         let tokens_path = dir.path().join("tokens.toml");
         write_secret(&tokens_path, TOKENS);
         let tokens = TokensFile::open(&tokens_path).unwrap();
+        Self::open(dir, instances, |_| (Arc::new(tokens), None)).await
+    }
+
+    /// Starts everything behind another door.
+    pub(crate) async fn start_behind(
+        door: impl FnOnce(&Catalog) -> (Arc<dyn Authenticator>, Option<Arc<dyn TrustBook>>),
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let instances = make_cloud(&dir.path().join("cloud"));
+        Self::open(dir, instances, door).await
+    }
+
+    async fn open(
+        dir: tempfile::TempDir,
+        instances: Vec<InstanceId>,
+        door: impl FnOnce(&Catalog) -> (Arc<dyn Authenticator>, Option<Arc<dyn TrustBook>>),
+    ) -> Self {
+        let (board, status) = Board::new();
+        let mut state = make_state(dir.path(), status).await;
+        let (authenticator, trusts) = door(&state.catalog);
+        state.trusts = trusts;
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (server, address) = serve(state.clone(), Arc::new(tokens), listen).unwrap();
+        let (server, address) = serve(state.clone(), authenticator, listen).unwrap();
         tokio::spawn(server);
         let url = format!("http://{address}");
         let client = make_client(&url, "acme", MEMBER);
@@ -246,6 +266,7 @@ async fn make_state(dir: &Path, status: Board) -> AppState {
         entropy: Entropy,
         targets: [target].into(),
         cloud: Arc::new(DirectoryCloud::open(&dir.join("cloud"), FaultTable::none()).unwrap()),
+        trusts: None,
         dead_letters: session_to_nobody().dead_letters(),
         status,
     }

@@ -14,7 +14,12 @@ use rest_api::Error;
 
 /// Checks that a call was refused with this status and code, and that the message names something.
 #[track_caller]
-fn check_refused<T: std::fmt::Debug>(outcome: Result<T, Error>, status: u16, code: &str, names: &str) {
+pub(crate) fn check_refused<T: std::fmt::Debug>(
+    outcome: Result<T, Error>,
+    status: u16,
+    code: &str,
+    names: &str,
+) {
     match outcome {
         Err(Error::Refused { status: got, detail, request_id }) => {
             assert_eq!((got, detail.error_code.as_str()), (status, code), "{}", detail.message);

@@ -1,0 +1,187 @@
+//! What is asked of Keystone, and what its answers mean. It keeps nothing.
+
+use std::time::Duration;
+
+use model::{ErrorClass, Failure, Owner};
+use openstack::{Auth, Error, NewTrust, Scope, Session, TokenInfo};
+use secrecy::SecretString;
+use service_kit::telemetry::Chain;
+use tokio::time::timeout;
+
+/// A user waits behind each of these questions; what takes longer does not come.
+const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// No token of Keystone is longer; a header of this length is refused elsewhere.
+const TOKEN_LENGTH_MAX: usize = 8192;
+
+/// Keystone, asked by the service identity or by users.
+#[derive(Debug, Clone)]
+pub struct Keystone {
+    service: Session,
+}
+
+/// Why a trust cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// Keystone does not know it (any more).
+    Gone,
+    /// Keystone knows it, and does not let us act on it.
+    Refused,
+    /// It lends other roles than the one we need.
+    LacksRole,
+}
+
+impl Keystone {
+    /// Asks with the service identity of `service`.
+    #[must_use]
+    pub const fn new(service: Session) -> Self {
+        Self { service }
+    }
+
+    /// The service identity.
+    #[must_use]
+    pub const fn service(&self) -> &Session {
+        &self.service
+    }
+
+    /// Reads a token of a user; `None` when it is none that holds.
+    ///
+    /// Errors: `KEYSTONE_UNAVAILABLE`, `SERVICE_IDENTITY_REFUSED`.
+    pub(super) async fn read_token(&self, token: &str) -> Result<Option<TokenInfo>, Failure> {
+        let can_be_sent = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if token.len() > TOKEN_LENGTH_MAX || !can_be_sent(token) {
+            return Ok(None);
+        }
+        let subject = SecretString::from(token.to_owned());
+        let keystone = self.service.keystone();
+        self.patiently(keystone.validate_token(&subject)).await?.map_err(|error| of_service(&error))
+    }
+
+    /// Lets the service identity act for `owner`, with a token of theirs; gives the trust's id.
+    ///
+    /// Errors: `TRUST_REFUSED`, `KEYSTONE_UNAVAILABLE`, `SERVICE_IDENTITY_REFUSED`.
+    pub(super) async fn make_trust(
+        &self,
+        owner: &Owner,
+        role_names: Vec<String>,
+        token: &SecretString,
+    ) -> Result<String, Failure> {
+        let trustee = self.patiently(self.service.user_id()).await?.map_err(|error| of_service(&error))?;
+        let wanted = NewTrust {
+            trustor_user_id: owner.user_id.to_string(),
+            trustee_user_id: trustee,
+            project_id: owner.project_id.to_string(),
+            role_names,
+        };
+        let keystone = self.user_session(token)?.keystone();
+        match self.patiently(keystone.create_trust(&wanted)).await? {
+            Ok(made) => Ok(made.id),
+            Err(error) if is_refusal(&error) => {
+                let message = format!(
+                    "Keystone refuses to make a trust that lends {} to Holdfast ({}): ask with a token that you got by your \
+                     password, since a token of a trust or of a restricted application credential makes none",
+                    wanted.role_names.join(", "),
+                    words(&error)
+                );
+                Err(Failure::permanent("TRUST_REFUSED", message))
+            }
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// A session that acts on a trust, with a token that was given for it just now.
+    ///
+    /// Errors: `KEYSTONE_UNAVAILABLE`, `SERVICE_IDENTITY_REFUSED`.
+    pub(super) async fn open_trust(
+        &self,
+        id: &str,
+        role: &str,
+    ) -> Result<Result<Session, Unusable>, Failure> {
+        let session = self.service.with_trust(id);
+        match self.patiently(session.token()).await? {
+            Ok(token) if token.info.has_role(role) => Ok(Ok(session)),
+            Ok(_) => Ok(Err(Unusable::LacksRole)),
+            Err(error @ Error::LoginRefused { .. }) => self.explain(id, &error).await.map(Err),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// Deletes a trust with the caller's token where that suffices, else with the trust's own: it stands for its user.
+    ///
+    /// Errors: `TRUST_NOT_REVOKED`, `KEYSTONE_UNAVAILABLE`, `SERVICE_IDENTITY_REFUSED`.
+    pub(super) async fn delete_trust(&self, id: &str, token: Option<&SecretString>) -> Result<(), Failure> {
+        let of_caller = token.map(|token| self.user_session(token)).transpose()?;
+        let mut refusal = String::new();
+        for session in of_caller.into_iter().chain([self.service.with_trust(id)]) {
+            match self.patiently(session.keystone().delete_trust(id)).await? {
+                Ok(()) => return Ok(()),
+                Err(error) if is_refusal(&error) => refusal = words(&error),
+                Err(error) => return Err(unavailable(&error)),
+            }
+        }
+        if !self.knows_trust(id).await? {
+            return Ok(());
+        }
+        let message = format!(
+            "Keystone refuses to delete trust {id} ({refusal}): its user or an administrator can, by openstack trust delete {id}"
+        );
+        Err(Failure::permanent("TRUST_NOT_REVOKED", message))
+    }
+
+    /// Keystone answers alike for a trust that is gone and for a password of ours that is wrong.
+    async fn explain(&self, id: &str, refusal: &Error) -> Result<Unusable, Failure> {
+        let anew = self.service.with_auth(self.service.auth().clone());
+        self.patiently(anew.token()).await?.map_err(|error| of_service(&error))?;
+        let is_known = self.knows_trust(id).await?;
+        tracing::debug!(trust = id, is_known, error = %Chain(refusal), "a trust cannot be used");
+        Ok(if is_known { Unusable::Refused } else { Unusable::Gone })
+    }
+
+    async fn knows_trust(&self, id: &str) -> Result<bool, Failure> {
+        let keystone = self.service.keystone();
+        Ok(self.patiently(keystone.trust(id)).await?.map_err(|error| of_service(&error))?.is_some())
+    }
+
+    fn user_session(&self, token: &SecretString) -> Result<Session, Failure> {
+        let auth = Auth::token(self.service.auth().url().as_str(), token.clone(), Scope::Default);
+        Ok(self.service.with_auth(auth.map_err(|error| unavailable(&error))?))
+    }
+
+    async fn patiently<T>(&self, question: impl Future<Output = T>) -> Result<T, Failure> {
+        timeout(ANSWER_MAX, question).await.map_err(|_| {
+            tracing::info!(url = %self.service.auth().url(), "Keystone does not answer in time");
+            keystone_unavailable()
+        })
+    }
+}
+
+/// Whether Keystone understood, and said no.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.status(), Some(400..=499)) && error.class() == ErrorClass::Permanent
+}
+
+/// Keystone's own.
+fn words(error: &Error) -> String {
+    error.answered().map(|answered| answered.message.clone()).unwrap_or_default()
+}
+
+/// The service identity itself was refused: an operator must look, and jobs wait.
+fn of_service(error: &Error) -> Failure {
+    if !is_refusal(error) {
+        return unavailable(error);
+    }
+    tracing::warn!(error = %Chain(error), "Keystone refuses Holdfast itself");
+    let message = "Keystone refuses Holdfast's own user: an operator must look at [openstack] in the controller's config and at \
+                   the user's role in its project";
+    Failure::new(ErrorClass::Transient, "SERVICE_IDENTITY_REFUSED", message)
+}
+
+/// Users are not told where Keystone is; the log is.
+fn unavailable(error: &Error) -> Failure {
+    tracing::info!(error = %Chain(error), "Keystone does not answer as it should");
+    keystone_unavailable()
+}
+
+fn keystone_unavailable() -> Failure {
+    let message = "Keystone cannot be asked at present, so nobody knows whether this is allowed";
+    Failure::new(ErrorClass::Transient, "KEYSTONE_UNAVAILABLE", message)
+}
