@@ -15,7 +15,7 @@ use crate::fetch::Lineage;
 use crate::journal::{Begin, Journal, Line, Run};
 use crate::map::Map;
 use crate::pack_writer::{PACK_LENGTH_TARGET, PackWriter};
-use crate::seal::{CORE_COUNT, SealedSlot, on_a_core, seal_slot};
+use crate::seal::{CORE_COUNT, SealedSlot, is_zero, on_a_core, seal_slot};
 use crate::{Error, LineageKey};
 
 /// Slots that were read and need no chunk are journaled when there are this many: 1 GiB of 1 MiB slots is what a killed
@@ -255,6 +255,31 @@ impl BackupSession {
         }
         let saved = self.save_if_many().await;
         self.remember(saved)
+    }
+
+    /// The slots in which the parent has a chunk.
+    ///
+    /// Shape: ascending, disjoint, none empty.
+    #[must_use]
+    pub fn parent_slots(&self) -> Vec<Range<u64>> {
+        self.parent.as_ref().map_or_else(Vec::new, |parent| ranges(parent.chunks().map(|(slot, _)| slot)))
+    }
+
+    /// Whether a slot of the parent holds these bytes. It changes nothing: an audit of what is about to be kept.
+    ///
+    /// Errors: a thread died.
+    pub async fn is_as_parent(&self, slot: u64, plain: Bytes) -> Result<bool, Error> {
+        let Some(parent) = &self.parent else { return Ok(false) };
+        let there = parent.manifest.header.geometry;
+        if slot >= there.slot_count() || u64::from(there.slot_length(slot)) != plain.len() as u64 {
+            return Ok(false);
+        }
+        let (key, known) = (self.key.clone(), parent.chunk(slot).map(|chunk| chunk.digest));
+        on_a_core(move || match known {
+            None => is_zero(&plain),
+            Some(digest) => key.digest(&plain) == digest,
+        })
+        .await
     }
 
     /// How far it is.

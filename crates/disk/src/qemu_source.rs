@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use model::{DiskFormat, DiskLocation, RbdImage};
+use model::{DiskLocation, ImageFile, RbdImage};
 
 use crate::Error;
 use crate::server::Access;
@@ -22,22 +22,27 @@ impl QemuSource {
     /// Opens and judges the files of the disk, if it lies in files. Blocks on the file system.
     pub(crate) fn open(location: &DiskLocation, access: Access) -> Result<Self, Error> {
         match location {
-            DiskLocation::File(image) => Ok(of_image(open_image(image, access)?, image.format)),
+            DiskLocation::File(image) => Ok(of_image(open_image(image, access)?, image)),
             DiskLocation::Rbd(image) => Ok(Self { options: rbd_options(image), file: None, backing: None }),
             DiskLocation::Export(_) => unreachable!("an export is served already"),
         }
     }
 }
 
-fn of_image(image: OpenImage, format: DiskFormat) -> QemuSource {
-    let mut options = format!("driver={},file.driver=file,file.filename=/proc/self/fd/0", format.as_str());
-    let backing = image.backing.map(|(file, format)| {
+fn of_image(open: OpenImage, image: &ImageFile) -> QemuSource {
+    let format = image.format.as_str();
+    let mut options = format!("driver={format},file.driver=file,file.filename=/proc/self/fd/0");
+    if image.is_shared {
+        // No lock of qemu's, on which the start of the instance would fail. It refuses to be combined with writing.
+        options.push_str(",force-share=on");
+    }
+    let backing = open.backing.map(|(file, format)| {
         options.push_str(",backing.driver=");
         options.push_str(format.as_str());
         options.push_str(",backing.file.driver=file,backing.file.filename=/proc/self/fd/4");
         file
     });
-    QemuSource { options, file: Some(image.file), backing }
+    QemuSource { options, file: Some(open.file), backing }
 }
 
 fn rbd_options(image: &RbdImage) -> String {

@@ -23,6 +23,9 @@ pub struct ImageFile {
     pub format: DiskFormat,
     /// The directory in which a qcow2 image may have its backing file; absent: it must stand alone.
     pub backing_dir: Option<PathBuf>,
+    /// Somebody else may begin to write to it while it is read: it is read without a lock, and whether it was written to is
+    /// found out by whoever reads. Never true of a disk that is written.
+    pub is_shared: bool,
 }
 
 /// A raw image in a Ceph cluster.
@@ -49,7 +52,7 @@ impl DiskLocation {
     /// A file that stands alone.
     #[must_use]
     pub fn file(path: impl Into<PathBuf>, format: DiskFormat) -> Self {
-        Self::File(ImageFile { path: path.into(), format, backing_dir: None })
+        Self::File(ImageFile { path: path.into(), format, backing_dir: None, is_shared: false })
     }
 
     /// The format that qemu is told; absent when somebody else has opened the disk already.

@@ -11,7 +11,7 @@ use datamover::limits::ByteBudget;
 use datamover::outcome::Halt;
 use datamover::pipeline::backup::{self, Backup};
 use datamover::pipeline::restore::{self, Restore};
-use datamover::pipeline::{Control, Means, RateLimit};
+use datamover::pipeline::{AuditFigures, Control, Means, RateLimit};
 use datamover::targets::Targets;
 use integration_tests::disks::digest;
 use model::{ByteCount, DiskFormat, DiskLocation, LineageId, SnapshotId, TargetId};
@@ -42,6 +42,7 @@ impl Carrier {
             budget: ByteBudget::new(512),
             rate: RateLimit::new(SystemClock::shared(), None),
             read_back_one_of: 1,
+            audit: AuditFigures::default(),
         };
         Ok(Self { folder, means, target_id, lineage_id: LineageId::from_uuid(Entropy.uuid()) })
     }
@@ -66,15 +67,27 @@ impl Carrier {
         changes: Option<Changes>,
     ) -> Result<(SnapshotId, DiskTransferred)> {
         let snapshot_id = SnapshotId::from_uuid(Entropy.uuid());
+        let parent = changes.as_ref().map(|changes| changes.since);
+        let source = SourceDisk {
+            location: location.clone(),
+            size,
+            changes,
+            full_read_reason: None,
+            keeps_changes: false,
+        };
+        Ok((snapshot_id, self.back_up_as(snapshot_id, parent, source).await?))
+    }
+
+    /// Backs a disk up that the host found for this snapshot.
+    pub async fn back_up_as(
+        &self,
+        snapshot_id: SnapshotId,
+        parent: Option<SnapshotId>,
+        source: SourceDisk,
+    ) -> Result<DiskTransferred> {
         let backup = Backup {
-            parent: changes.as_ref().map(|changes| changes.since),
-            source: SourceDisk {
-                location: location.clone(),
-                size,
-                changes,
-                full_read_reason: None,
-                keeps_changes: false,
-            },
+            parent,
+            source,
             moment: None,
             target_id: self.target_id,
             lineage_id: self.lineage_id,
@@ -83,8 +96,7 @@ impl Carrier {
             journal: self.path(&format!("{snapshot_id}.journal")),
         };
         let (_stopper, control) = Control::new(None);
-        let done = backup::run(&self.means, &backup, &control).await.map_err(said)?;
-        Ok((snapshot_id, done))
+        backup::run(&self.means, &backup, &control).await.map_err(said)
     }
 
     /// Writes a snapshot to a disk; every byte is read back.

@@ -4,6 +4,7 @@
 //! Called by `tests/it` alone. It is no driver: whatever the product does with a cloud is done by its own crates.
 
 pub mod carrier;
+pub mod compute;
 pub mod guest;
 pub mod hypervisor;
 pub mod lab;

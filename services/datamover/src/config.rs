@@ -47,18 +47,46 @@ pub struct Config {
 }
 
 /// `[cloud]`: which driver, and where.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CloudSection {
-    pub kind: CloudKind,
-    pub path: PathBuf,
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum CloudSection {
+    Directory { path: PathBuf },
+    Openstack(OpenstackSection),
 }
 
-/// The drivers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CloudKind {
-    Directory,
+/// `[cloud]` of a compute host.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenstackSection {
+    #[serde(default = "default_libvirt_uri")]
+    pub libvirt_uri: String,
+    /// Absent: as `nova_conf` says.
+    pub instances_path: Option<PathBuf>,
+    /// Absent: `/etc/nova/nova.conf`.
+    pub nova_conf: Option<PathBuf>,
+    /// Where the hypervisor puts old blocks while running disks are read.
+    #[serde(default = "default_scratch_dir")]
+    pub scratch_dir: PathBuf,
+    /// What all cuts together may use of it; absent: what the file system has.
+    pub scratch_max_mib: Option<u32>,
+    /// What must be free before a cut; absent: 2 GiB, or a tenth of the disks if that is more.
+    pub scratch_free_min_mib: Option<u32>,
+    #[serde(default)]
+    pub ceph: Vec<CephSection>,
+}
+
+/// `[[cloud.ceph]]`: a cluster of volumes that this host reaches.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CephSection {
+    /// Names the monitors, by which the volumes of an instance are known to lie here, and the user's keyring.
+    pub conf: PathBuf,
+    /// Without `client.`.
+    pub user: String,
+    #[serde(default = "default_ceph_pool")]
+    pub pool: String,
+    /// Cinder's `rbd_secret_uuid`: tells clusters apart whose monitors have the same addresses.
+    pub secret_uuid: Option<String>,
 }
 
 /// `[[target]]`: a backup target this host reaches.
@@ -152,6 +180,9 @@ impl Config {
         if self.targets.is_empty() {
             return Err("at least one [[target]] is needed".to_owned());
         }
+        if let CloudSection::Openstack(OpenstackSection { scratch_free_min_mib: Some(0), .. }) = self.cloud {
+            return Err("cloud.scratch_free_min_mib must be at least 1".to_owned());
+        }
         self.bus.to_bus_config("check").map_err(|error| service_kit::telemetry::Chain(&error).to_string())?;
         Ok(())
     }
@@ -167,6 +198,19 @@ fn default_qemu_nbd() -> PathBuf {
     PathBuf::from("qemu-nbd")
 }
 
+fn default_libvirt_uri() -> String {
+    "qemu:///system".to_owned()
+}
+
+/// Below the hypervisor's own folder, where its confinement lets it write.
+fn default_scratch_dir() -> PathBuf {
+    PathBuf::from("/var/lib/libvirt/qemu/holdfast")
+}
+
+fn default_ceph_pool() -> String {
+    "volumes".to_owned()
+}
+
 const fn default_memory_mib() -> u32 {
     512
 }
@@ -179,7 +223,32 @@ mod tests {
     fn the_example_config_parses() {
         let config: Config = toml::from_str(EXAMPLE).unwrap();
         assert_eq!(config.timing.lease_margin(), Duration::from_secs(20));
-        assert_eq!(config.cloud.kind, CloudKind::Directory);
+        assert!(matches!(config.cloud, CloudSection::Directory { .. }));
+    }
+
+    /// The example with another `[cloud]`.
+    fn parse_with_cloud(cloud: &str) -> Result<Config, toml::de::Error> {
+        let old = "kind = \"directory\"\npath = \"/srv/holdfast/cloud\"\n";
+        assert!(EXAMPLE.contains(old));
+        toml::from_str(&EXAMPLE.replace(old, cloud))
+    }
+
+    #[test]
+    fn a_compute_host_needs_its_kind_only_and_knows_several_clusters() {
+        let config = parse_with_cloud("kind = \"openstack\"\n").unwrap();
+        let CloudSection::Openstack(section) = &config.cloud else { panic!("{config:?}") };
+        assert_eq!((section.libvirt_uri.as_str(), section.ceph.len()), ("qemu:///system", 0));
+        let cluster = "[[cloud.ceph]]\nconf = \"/etc/ceph/b.conf\"\nuser = \"holdfast\"\n";
+        let config = parse_with_cloud(&format!("kind = \"openstack\"\n{cluster}{cluster}")).unwrap();
+        let CloudSection::Openstack(section) = &config.cloud else { panic!("{config:?}") };
+        assert_eq!((section.ceph.len(), section.ceph[0].pool.as_str()), (2, "volumes"));
+    }
+
+    #[test]
+    fn a_key_of_another_kind_of_cloud_is_refused() {
+        for cloud in ["kind = \"openstack\"\npath = \"/srv\"\n", "kind = \"directory\"\n", "kind = \"vmware\"\n"] {
+            parse_with_cloud(cloud).unwrap_err();
+        }
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! What is joined to what. The only file that knows which cloud driver there is.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bus::{AcceptFrom, Consume, Session};
 use bus_config::{queue, user};
 use chunk_store::FileKeys;
 use cloud::Host;
-use model::Failure;
+use libvirt_host::{Cluster, HostSettings, LibvirtHost, Scratch};
+use model::{ByteCount, Failure};
 use runtime::{Clock, Entropy, FaultTable, SystemClock};
 use service_kit::actors::{BusSession, Consuming, QueueConsumer};
 use service_kit::metrics::{Kind, count};
@@ -17,11 +19,11 @@ use crate::actors::{
     Beats, CommandHandler, CtlHandler, Drain, LeaseKeeper, ResultSender, ThawTimer, TransferSupervisor,
     send_all, start_registrar,
 };
-use crate::config::{CloudKind, Config};
+use crate::config::{CephSection, CloudSection, Config, OpenstackSection};
 use crate::ctl;
 use crate::journal::{Journal, JournalHandle};
 use crate::limits::ByteBudget;
-use crate::pipeline::{Means, RateLimit};
+use crate::pipeline::{AuditFigures, Means, RateLimit};
 use crate::ports::{Ports, Settings};
 use crate::replies::Replies;
 use crate::targets::Targets;
@@ -39,7 +41,7 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
     let journal =
         Journal::open(&config.state_dir, Arc::clone(&clock)).map_err(|error| failed(&error.failure()))?;
     let journal = JournalHandle::new(journal);
-    let host = open_host(&config)?;
+    let host = open_host(&config).await?;
     let (thaw_timer, thaw_orders) = ThawTimer::new();
     thaw_orders.start(&service, Arc::clone(&host), journal.clone(), Arc::clone(&clock))?;
 
@@ -88,6 +90,13 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
 fn measure(service: &Service, ports: &Arc<Ports>) {
     let ports = Arc::clone(ports);
     service.health().pages().measure(move |exposition| {
+        let audit = &ports.means.audit;
+        for (name, help, value) in [
+            ("holdfast_audited_slots_total", "Unchanged slots that were compared.", &audit.slots),
+            ("holdfast_audit_mismatches_total", "Of these, slots that had changed.", &audit.mismatches),
+        ] {
+            exposition.single(name, Kind::Counter, help, count(value.load(Ordering::Relaxed)));
+        }
         let mut gauge = |name, help, value| exposition.single(name, Kind::Gauge, help, count(value));
         let budget = &ports.means.budget;
         gauge("holdfast_leased_jobs", "Jobs under a lease now.", ports.lease_keeper.held_count() as u64);
@@ -157,12 +166,19 @@ fn make_means(config: &Config, keys: FileKeys, clock: Arc<dyn Clock>) -> Means {
         rate: RateLimit::new(Arc::clone(&clock), bytes_per_second),
         clock,
         read_back_one_of: config.restore.read_back_one_of,
+        audit: AuditFigures::default(),
     }
 }
 
-fn open_host(config: &Config) -> Result<Arc<dyn Host>, StartError> {
-    let CloudKind::Directory = config.cloud.kind;
-    let path = &config.cloud.path;
+async fn open_host(config: &Config) -> Result<Arc<dyn Host>, StartError> {
+    let path = match &config.cloud {
+        CloudSection::Directory { path } => path,
+        CloudSection::Openstack(section) => {
+            let settings = host_settings(config, section).map_err(|error| failed(&error.failure()))?;
+            let host = LibvirtHost::open(settings).await.map_err(|failure| failed(&failure))?;
+            return Ok(Arc::new(host));
+        }
+    };
     let faults = config
         .drill_file
         .as_deref()
@@ -171,6 +187,30 @@ fn open_host(config: &Config) -> Result<Arc<dyn Host>, StartError> {
         Ok(host) => Ok(Arc::new(host)),
         Err(error) => Err(StartError::failed(Chain(&error).to_string())),
     }
+}
+
+/// What the config and the files of Nova and Ceph say of this host.
+fn host_settings(config: &Config, section: &OpenstackSection) -> Result<HostSettings, libvirt_host::Error> {
+    let mebibytes = |count: u32| ByteCount::mib(count.into());
+    let instances_path = match &section.instances_path {
+        Some(path) => path.clone(),
+        None => libvirt_host::instances_path(section.nova_conf.as_deref())?,
+    };
+    let clusters = section.ceph.iter().map(|ceph| {
+        let CephSection { conf, user, pool, secret_uuid } = ceph.clone();
+        Cluster::from_conf(conf, user, pool, secret_uuid)
+    });
+    Ok(HostSettings {
+        state_dir: config.state_dir.clone(),
+        libvirt_uri: section.libvirt_uri.clone(),
+        instances_path,
+        scratch: Scratch {
+            dir: section.scratch_dir.clone(),
+            used_max: section.scratch_max_mib.map(mebibytes),
+            room_min: section.scratch_free_min_mib.map(mebibytes),
+        },
+        clusters: clusters.collect::<Result<_, _>>()?,
+    })
 }
 
 fn open_targets(config: &Config) -> Targets {

@@ -19,7 +19,7 @@ fn make_overlay(bench: &Bench, backing: &Path, format: &str) -> DiskLocation {
     let (backing, size) = (text(backing), SIZE.0.to_string());
     qemu_img(&["create", "-q", "-f", "qcow2", "-u", "-b", backing, "-F", format, text(&path), &size]);
     let backing_dir = Some(bench.path("base"));
-    DiskLocation::File(ImageFile { path, format: DiskFormat::Qcow2, backing_dir })
+    DiskLocation::File(ImageFile { path, format: DiskFormat::Qcow2, backing_dir, is_shared: false })
 }
 
 /// A raw image of 4 MiB in the directory of backing files, with its bytes.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use disk::DiskReader;
-use model::{ByteCount, DiskFormat, DiskLocation, Extent};
+use model::{ByteCount, DiskFormat, DiskLocation, Extent, ImageFile};
 
 use crate::bench::{Bench, make_bytes, qemu_img, qemu_io, text};
 
@@ -157,4 +157,23 @@ async fn two_readers_share_a_disk() {
     let first = open(&bench, "disk", DiskFormat::Raw, 4096).await;
     let second = open(&bench, "disk", DiskFormat::Raw, 4096).await;
     assert_eq!(first.read(0, 512).await.unwrap(), second.read(0, 512).await.unwrap());
+}
+
+/// Whether another process may begin to write to a disk that is open for reading.
+async fn may_be_written_while_read(is_shared: bool) -> bool {
+    let bench = Bench::new();
+    let path = bench.make_qcow2("disk", MIB);
+    let image = ImageFile { path: path.clone(), format: DiskFormat::Qcow2, backing_dir: None, is_shared };
+    let reader = bench.opener.read(&DiskLocation::File(image), ByteCount(MIB as u64)).await.unwrap();
+    reader.read(0, 512).await.unwrap();
+    let write = std::process::Command::new("qemu-io").args(["-f", "qcow2", "-c", "write 0 512"]).arg(&path).output();
+    let write = write.unwrap();
+    reader.close().await.unwrap();
+    write.status.success()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_of_a_shared_disk_another_process_may_write_what_is_being_read() {
+    assert!(may_be_written_while_read(true).await);
+    assert!(!may_be_written_while_read(false).await);
 }

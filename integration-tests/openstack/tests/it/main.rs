@@ -5,7 +5,11 @@
 mod client;
 mod freezing;
 mod identity;
+mod host_actions;
+mod host_guests;
+mod host_local_disks;
+mod host_scratch;
+mod host_volumes;
 mod local_disks;
 mod registration;
-mod running_disks;
 mod volumes;

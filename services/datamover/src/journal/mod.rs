@@ -11,7 +11,6 @@
 //!  jobs:   accepted ──grant──▶ running ──end──▶ finished ──ResultAck──▶ settled ──7 days──▶ gone
 //! ```
 
-mod atomic_file;
 mod record;
 mod store;
 

@@ -8,12 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::{InstanceId, JobId, MessageId, Timestamp};
-use runtime::Clock;
+use runtime::{Clock, atomic_file};
 use rustix::fs::FlockOperation;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::atomic_file;
 use super::record::{Bar, FrozenGuest, JobRecord, NewJob, Phase};
 
 /// How long an acknowledged job is remembered: longer than any copy of its command lives on the bus.

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{InstanceId, JobId, MessageId, SagaId, Timestamp};
-use runtime::{Entropy, ManualClock};
+use runtime::{Entropy, ManualClock, atomic_file};
 
-use super::{Acceptance, Error, Journal, NewJob, Phase, atomic_file};
+use super::{Acceptance, Error, Journal, NewJob, Phase};
 
 fn make_job(job_id: JobId, attempt: u32) -> NewJob {
     NewJob {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chunk_store::KeySource;
 use runtime::Clock;
 
-use super::RateLimit;
+use super::{AuditFigures, RateLimit};
 use crate::limits::ByteBudget;
 use crate::targets::Targets;
 
@@ -20,4 +20,5 @@ pub struct Means {
     pub rate: RateLimit,
     /// One slot of so many is read back after a restore.
     pub read_back_one_of: u64,
+    pub audit: AuditFigures,
 }

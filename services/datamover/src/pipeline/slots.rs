@@ -41,6 +41,24 @@ pub(super) fn gaps(ranges: &[Range<u64>], end: u64) -> Vec<Range<u64>> {
     gaps
 }
 
+/// What is in both. Both are ascending and disjoint, and so is what is given.
+pub(super) fn common(left: &[Range<u64>], right: &[Range<u64>]) -> Vec<Range<u64>> {
+    let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
+    let mut both = Vec::new();
+    while let (Some(one), Some(other)) = (left.peek(), right.peek()) {
+        let range = one.start.max(other.start)..one.end.min(other.end);
+        if !range.is_empty() {
+            both.push(range);
+        }
+        if one.end < other.end {
+            left.next();
+        } else {
+            right.next();
+        }
+    }
+    both
+}
+
 /// What of `range` no extent of `zeroes` covers. `zeroes` are ascending and disjoint.
 pub(super) fn outside(range: Range<u64>, zeroes: &[Extent]) -> Vec<Range<u64>> {
     let mut rest = Vec::new();
@@ -90,6 +108,13 @@ mod tests {
         assert_eq!(outside(0..10, &make(&[(2, 3), (8, 9)])), [0..2, 5..8]);
         assert_eq!(outside(3..4, &make(&[(2, 3)])), []);
         assert_eq!(outside(0..3, &[]), [0..3]);
+    }
+
+    #[test]
+    fn common_is_what_is_in_both() {
+        assert_eq!(common(&[0..4, 6..9], &[2..7, 8..20]), [2..4, 6..7, 8..9]);
+        assert_eq!(common(&[0..4], &[4..5]), []);
+        assert_eq!(common(&[], &[4..5]), []);
     }
 
     proptest! {

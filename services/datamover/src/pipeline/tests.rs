@@ -14,7 +14,7 @@ use runtime::{Clock as _, Entropy, FaultTable, ManualClock, SystemClock};
 
 use super::backup::{self, Backup};
 use super::restore::{self, Restore};
-use super::{Control, Means, RateLimit, Stopper};
+use super::{AuditFigures, Control, Means, RateLimit, Stopper};
 use crate::lease::Lease;
 use crate::limits::ByteBudget;
 use crate::outcome::{Halt, StopReason};
@@ -50,6 +50,7 @@ impl Bench {
             budget: ByteBudget::new(512),
             rate: RateLimit::new(SystemClock::shared(), mib_per_s.map(|rate| rate << 20)),
             read_back_one_of: 1,
+            audit: AuditFigures::default(),
         };
         Self { dir, means, target_id, lineage_id: LineageId::from_uuid(Entropy.uuid()) }
     }

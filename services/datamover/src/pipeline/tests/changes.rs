@@ -1,5 +1,7 @@
 //! What is known not to have changed is not read; what is only claimed about another point in time is.
 
+use std::sync::atomic::Ordering;
+
 use cloud::{ChangeRecord, Changes};
 use model::Extent;
 
@@ -43,6 +45,39 @@ async fn an_incremental_reads_only_what_is_recorded_as_changed() {
     assert_eq!(done.bytes_read, MIB as u64);
     assert_eq!(done.chunks_stored_count, 1);
     assert_restores(&later).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_lies_is_found_out_and_the_whole_disk_is_read() {
+    let later = make_later(|full| full, ChangeRecord::Extents(Vec::new())).await;
+    // Of the few slots of this disk the sample takes some at random: sooner or later the one that changed.
+    let mut done = None;
+    for _ in 0..200 {
+        let mut backup = later.backup.clone();
+        backup.snapshot_id = SnapshotId::from_uuid(Entropy.uuid());
+        backup.journal = later.bench.path(&format!("{}.journal", backup.snapshot_id));
+        let found = later.bench.back_up(&backup).await;
+        if !found.full_read_reason.is_empty() {
+            done = Some((backup, found));
+            break;
+        }
+    }
+    let (backup, found) = done.expect("a lie about one slot of nine is found in 200 runs");
+    assert!(found.full_read_reason.contains("slot 5"), "{}", found.full_read_reason);
+    assert_eq!(found.bytes_read, later.bytes.len() as u64);
+    assert_eq!(found.chunks_stored_count, 1);
+    assert_eq!(later.bench.means.audit.mismatches.load(Ordering::Relaxed), 1);
+    assert_restores(&Later { backup, ..later }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_honest_record_is_compared_too() {
+    let later = make_later(|full| full, sixth_mib()).await;
+    let done = later.bench.back_up(&later.backup).await;
+    assert_eq!(done.full_read_reason, "");
+    let audit = &later.bench.means.audit;
+    assert!(audit.slots.load(Ordering::Relaxed) >= 8, "{audit:?}");
+    assert_eq!(audit.mismatches.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

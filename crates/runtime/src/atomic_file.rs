@@ -1,4 +1,4 @@
-//! Files that are there whole, or not at all, also after a power cut.
+//! Files that are there whole, or not at all, also after a power cut: what a service keeps of its own on a local disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,14 +11,14 @@ const SUFFIX: &str = ".tmp";
 /// Writes `content` to `dir/name`, in place of what was there. Durable when it returns.
 ///
 /// A crash leaves the old content or the new, and perhaps a temporary file that `remove_leftovers` takes away.
-pub(super) fn write(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+pub fn write(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let temporary = write_temporary(dir, name, content)?;
     std::fs::rename(&temporary, dir.join(name))?;
     sync_dir(dir)
 }
 
 /// The first half of `write`: content and its fsync under a temporary name.
-pub(super) fn write_temporary(dir: &Path, name: &str, content: &[u8]) -> io::Result<PathBuf> {
+pub fn write_temporary(dir: &Path, name: &str, content: &[u8]) -> io::Result<PathBuf> {
     let temporary = dir.join(format!("{name}{SUFFIX}"));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(content)?;
@@ -27,7 +27,7 @@ pub(super) fn write_temporary(dir: &Path, name: &str, content: &[u8]) -> io::Res
 }
 
 /// Removes `dir/name`, durably; a missing file is removed already.
-pub(super) fn remove(dir: &Path, name: &str) -> io::Result<()> {
+pub fn remove(dir: &Path, name: &str) -> io::Result<()> {
     match std::fs::remove_file(dir.join(name)) {
         Ok(()) => sync_dir(dir),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -36,7 +36,7 @@ pub(super) fn remove(dir: &Path, name: &str) -> io::Result<()> {
 }
 
 /// Removes what interrupted writes left in `dir`.
-pub(super) fn remove_leftovers(dir: &Path) -> io::Result<()> {
+pub fn remove_leftovers(dir: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
         if path.as_os_str().as_encoded_bytes().ends_with(SUFFIX.as_bytes()) {

@@ -1,0 +1,34 @@
+//! A compute host of an OpenStack, as the datamover sees it: `cloud::Host` on libvirt, the guests' agents and Ceph.
+//!
+//! It knows domains, checkpoints, sockets and images; it knows no API of the cloud, and nothing of chunks or messages.
+//! Messages carry ids: what they mean on this host is told by libvirt and by the config, never by a message, and no format
+//! is probed. Only the datamover's wiring names this crate.
+//!
+//! ```text
+//!  LibvirtHost ─┬─ Agents   freeze, thaw ───────────────────────── virsh ── qemu guest agent
+//!               ├─ Cuts     local disks: backup jobs, checkpoints ─ virsh ── qemu's NBD export
+//!               │            └ watch: room, paused guests
+//!               └─ Volumes  Cinder's volumes and their snapshots ── rbd ──── Ceph
+//! ```
+
+mod error;
+mod tool;
+mod domain;
+mod virsh;
+mod agent;
+mod record;
+mod scratch;
+mod job_xml;
+mod cuts;
+mod moment;
+mod watch;
+mod ceph;
+mod volumes;
+mod settings;
+mod host;
+
+pub use ceph::Cluster;
+pub use error::Error;
+pub use host::LibvirtHost;
+pub use scratch::Scratch;
+pub use settings::{HostSettings, instances_path};
