@@ -157,14 +157,22 @@ async fn ask<T: DeserializeOwned>(image: &RbdImage, verb: &'static str) -> Resul
 }
 
 fn read<T: DeserializeOwned>(command: &str, answer: &str) -> Result<T, Error> {
-    let unreadable =
-        |error: serde_json::Error| Error::ToolUnreadable { command: command.to_owned(), reason: error.to_string() };
+    let unreadable = |error: serde_json::Error| Error::ToolUnreadable {
+        command: command.to_owned(),
+        reason: error.to_string(),
+    };
     serde_json::from_str(answer).map_err(unreadable)
 }
 
 fn rbd(image: &RbdImage, verb: &str, timeout: Duration, answer_max: ByteCount) -> Tool {
     let tool = Tool::new("rbd", timeout, answer_max);
-    tool.args(["--conf".as_ref(), image.conf.as_os_str()]).args(["--id", &image.user, verb, "--format", "json"])
+    tool.args(["--conf".as_ref(), image.conf.as_os_str()]).args([
+        "--id",
+        &image.user,
+        verb,
+        "--format",
+        "json",
+    ])
 }
 
 /// `pool/image@snapshot`. Its parts are plain: none can be taken for an option or for another image.
@@ -214,7 +222,8 @@ mod tests {
     #[test]
     fn changes_are_in_order_do_not_overlap_and_end_with_the_disk() {
         let line = |offset, length| Line { offset, length };
-        let extents = join(vec![line(8, 4), line(0, 4), line(4, 2), line(10, 90), line(200, 1)], ByteCount(50));
+        let extents =
+            join(vec![line(8, 4), line(0, 4), line(4, 2), line(10, 90), line(200, 1)], ByteCount(50));
         let expected = [Extent { offset: 0, length: 6 }, Extent { offset: 8, length: 42 }];
         assert_eq!(extents.unwrap(), expected);
         assert_eq!(join(vec![line(u64::MAX, 2)], ByteCount(50)), None);

@@ -192,8 +192,7 @@ impl Cuts {
             let disk = local_disk(instance, domain, id)?;
             let size = sizes.get(id.as_str()).copied();
             let size = size.ok_or_else(|| Error::NoSuchDisk { instance, disk: id.clone() })?;
-            let has_checkpoint =
-                matches!(disk.source, Source::File { format: DiskFormat::Qcow2, .. });
+            let has_checkpoint = matches!(disk.source, Source::File { format: DiskFormat::Qcow2, .. });
             let since = base.as_ref().filter(|base| base.disks.contains(id)).map(|base| base.since);
             disks.insert(id.clone(), CutDisk { size, has_checkpoint, since });
         }
@@ -423,7 +422,9 @@ pub(crate) fn local_disk<'a>(
 pub(crate) fn unsupported(instance: InstanceId, disk: &DomainDisk) -> Error {
     let found = match &disk.source {
         Source::Other(found) => found.clone(),
-        Source::Rbd(rbd) => format!("the image {}/{}, which is read only while its instance runs", rbd.pool, rbd.image),
+        Source::Rbd(rbd) => {
+            format!("the image {}/{}, which is read only while its instance runs", rbd.pool, rbd.image)
+        }
         Source::File { path, .. } => format!("the file {}", path.display()),
     };
     Error::DiskUnsupported { instance, disk: disk.device.clone(), found }

@@ -25,10 +25,9 @@ pub(crate) fn backup(socket: &Path, scratch: &Path, disks: &[JobDisk<'_>], base:
     put(&mut xml, format_args!("<server transport='unix' socket='{}'/>\n<disks>\n", path(socket)));
     for JobDisk { device, is_incremental, .. } in disks {
         let changes = match &base {
-            Some(base) if *is_incremental => format!(
-                "backupmode='incremental' incremental='{}' exportbitmap='{BITMAP}'",
-                escape(base)
-            ),
+            Some(base) if *is_incremental => {
+                format!("backupmode='incremental' incremental='{}' exportbitmap='{BITMAP}'", escape(base))
+            }
             _ => "backupmode='full'".to_owned(),
         };
         put(
@@ -76,7 +75,11 @@ mod tests {
         ];
         let xml = backup("/a&b/nbd".as_ref(), "/a&b".as_ref(), &disks, Some("base".to_owned()));
         assert!(xml.contains("socket='/a&amp;b/nbd'"), "{xml}");
-        assert!(xml.contains("exportname='vda' backupmode='incremental' incremental='base' exportbitmap='changed'"));
+        assert!(
+            xml.contains(
+                "exportname='vda' backupmode='incremental' incremental='base' exportbitmap='changed'"
+            )
+        );
         assert!(xml.contains("exportname='vdb' backupmode='full'"), "{xml}");
         assert!(xml.contains("<scratch file='/a&amp;b/vdb'/>"), "{xml}");
         let xml = checkpoint("next", &disks).unwrap();

@@ -11,21 +11,21 @@
 //!               └─ Volumes  Cinder's volumes and their snapshots ── rbd ──── Ceph
 //! ```
 
-mod error;
-mod tool;
-mod domain;
-mod virsh;
 mod agent;
+mod ceph;
+mod cuts;
+mod domain;
+mod error;
+mod host;
+mod job_xml;
+mod moment;
 mod record;
 mod scratch;
-mod job_xml;
-mod cuts;
-mod moment;
-mod watch;
-mod ceph;
-mod volumes;
 mod settings;
-mod host;
+mod tool;
+mod virsh;
+mod volumes;
+mod watch;
 
 pub use ceph::Cluster;
 pub use error::Error;

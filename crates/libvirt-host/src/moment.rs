@@ -1,7 +1,7 @@
 //! Where local disks are read at their point in time, and whether it still stands. It is never taken for another one: what
 //! is not proven to stand is lost.
 
-use cloud::{Base, Changes, ChangeRecord, SourceDisk, SourceQuery};
+use cloud::{Base, ChangeRecord, Changes, SourceDisk, SourceQuery};
 use model::{DiskLocation, ImageFile, InstanceId, NbdExport};
 use std::path::PathBuf;
 
@@ -32,8 +32,9 @@ impl Cuts {
             location: DiskLocation::Export(NbdExport { socket, name: disk.to_string() }),
             size: cut.size,
             changes,
-            full_read_reason: (!is_told && wanted.is_some())
-                .then(|| format!("the hypervisor of this host has no record of what changed on disk {disk} since")),
+            full_read_reason: (!is_told && wanted.is_some()).then(|| {
+                format!("the hypervisor of this host has no record of what changed on disk {disk} since")
+            }),
             keeps_changes: false,
         })
     }
@@ -128,7 +129,10 @@ impl Cuts {
         };
         match FileStamp::of(&path) {
             Ok(now) if now == *stamp => Ok(()),
-            Ok(_) => Err(lost(instance, "its disk was written to: the instance ran meanwhile, or was rebuilt or resized")),
+            Ok(_) => Err(lost(
+                instance,
+                "its disk was written to: the instance ran meanwhile, or was rebuilt or resized",
+            )),
             Err(error) => Err(lost(instance, &format!("its disk cannot be looked at: {error}"))),
         }
     }

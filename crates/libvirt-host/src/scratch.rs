@@ -68,7 +68,8 @@ impl Scratch {
         let path = self.path(snapshot);
         let length = self.socket(snapshot).as_os_str().len();
         if length > SOCKET_LENGTH_MAX {
-            let reason = format!("a socket in it has a path of {length} bytes, and {SOCKET_LENGTH_MAX} are possible");
+            let reason =
+                format!("a socket in it has a path of {length} bytes, and {SOCKET_LENGTH_MAX} are possible");
             return Err(self.failed(io::Error::new(io::ErrorKind::InvalidFilename, reason)));
         }
         let make = || {

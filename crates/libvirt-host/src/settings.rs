@@ -44,7 +44,12 @@ impl Cluster {
     /// A cluster whose monitors are those of its `ceph.conf`.
     ///
     /// Errors: `Config`.
-    pub fn from_conf(conf: PathBuf, user: String, pool: String, secret_uuid: Option<String>) -> Result<Self, Error> {
+    pub fn from_conf(
+        conf: PathBuf,
+        user: String,
+        pool: String,
+        secret_uuid: Option<String>,
+    ) -> Result<Self, Error> {
         let config = load(&conf)?;
         let value = |key| config.get_from(Some("global"), key);
         let mon_host = value("mon_host").or_else(|| value("mon host")).unwrap_or_default();
@@ -84,7 +89,8 @@ mod tests {
     fn the_monitors_of_a_cluster_are_those_of_its_config() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ceph.conf");
-        std::fs::write(&path, "[global]\nfsid = 1\nmon_host = [v2:127.0.0.1:3300/0,v1:127.0.0.1:6789/0]\n").unwrap();
+        std::fs::write(&path, "[global]\nfsid = 1\nmon_host = [v2:127.0.0.1:3300/0,v1:127.0.0.1:6789/0]\n")
+            .unwrap();
         let cluster = Cluster::from_conf(path, "u".to_owned(), "p".to_owned(), None).unwrap();
         assert_eq!(cluster.monitors, ["127.0.0.1:3300", "127.0.0.1:6789"]);
         let missing = Cluster::from_conf("/nonexistent".into(), "u".to_owned(), "p".to_owned(), None);

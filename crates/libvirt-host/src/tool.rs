@@ -104,7 +104,8 @@ async fn read_complaint(from: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<
 
 fn one_line(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
-    let lines = said.lines().map(|line| line.trim().trim_start_matches("error: ")).filter(|line| !line.is_empty());
+    let lines =
+        said.lines().map(|line| line.trim().trim_start_matches("error: ")).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join("; ").replace(|c: char| c.is_control(), " ")
 }
 

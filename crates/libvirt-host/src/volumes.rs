@@ -44,7 +44,8 @@ impl Volumes {
                 (None, Some(reason))
             }
         };
-        let keeps_changes = ["object-map", "fast-diff"].iter().all(|feature| info.features.iter().any(|f| f == feature));
+        let keeps_changes =
+            ["object-map", "fast-diff"].iter().all(|feature| info.features.iter().any(|f| f == feature));
         Ok(SourceDisk {
             location: DiskLocation::Rbd(image),
             size: info.size,

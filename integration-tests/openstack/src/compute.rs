@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, anyhow};
 use cloud::{Base, CutRequest, Host as _, Moment, SourceDisk, SourceQuery};
-use libvirt_host::{Cluster, LibvirtHost, Scratch, HostSettings};
+use libvirt_host::{Cluster, HostSettings, LibvirtHost, Scratch};
 use model::{ByteCount, DiskId, Failure, InstanceId, SnapshotId};
 use runtime::Entropy;
 
@@ -90,7 +90,10 @@ impl Compute {
         let thawed = self.host().thaw(instance_id).await.map_err(said)?;
         anyhow::ensure!(thawed.count == frozen.count, "{frozen:?} is not {thawed:?}");
         let moment = cut.map_err(|failure| anyhow!(failure))?;
-        anyhow::ensure!(moment != Moment::Cut || thawed.count > 0, "the guest was frozen when its disk was cut");
+        anyhow::ensure!(
+            moment != Moment::Cut || thawed.count > 0,
+            "the guest was frozen when its disk was cut"
+        );
         let base = base.map(|snapshot_id| Base { snapshot_id, volume_snapshot_id: None });
         Ok(SourceQuery { instance_id, disk_id, snapshot_id, moment, base })
     }

@@ -35,7 +35,8 @@ impl LocalDisk {
         let size = info.lines().find_map(|line| line.strip_prefix("Capacity:"));
         let size = ByteCount(size.context("no capacity")?.trim().parse()?);
         let backing_dir = Some(lab.instances_dir.join("_base"));
-        let image = ImageFile { path: path.clone(), format: DiskFormat::Qcow2, backing_dir, is_shared: false };
+        let image =
+            ImageFile { path: path.clone(), format: DiskFormat::Qcow2, backing_dir, is_shared: false };
         Ok(Self { location: DiskLocation::File(image), path, size })
     }
 }

@@ -246,7 +246,9 @@ mod tests {
 
     #[test]
     fn a_key_of_another_kind_of_cloud_is_refused() {
-        for cloud in ["kind = \"openstack\"\npath = \"/srv\"\n", "kind = \"directory\"\n", "kind = \"vmware\"\n"] {
+        for cloud in
+            ["kind = \"openstack\"\npath = \"/srv\"\n", "kind = \"directory\"\n", "kind = \"vmware\"\n"]
+        {
             parse_with_cloud(cloud).unwrap_err();
         }
     }

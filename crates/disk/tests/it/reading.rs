@@ -166,7 +166,8 @@ async fn may_be_written_while_read(is_shared: bool) -> bool {
     let image = ImageFile { path: path.clone(), format: DiskFormat::Qcow2, backing_dir: None, is_shared };
     let reader = bench.opener.read(&DiskLocation::File(image), ByteCount(MIB as u64)).await.unwrap();
     reader.read(0, 512).await.unwrap();
-    let write = std::process::Command::new("qemu-io").args(["-f", "qcow2", "-c", "write 0 512"]).arg(&path).output();
+    let write =
+        std::process::Command::new("qemu-io").args(["-f", "qcow2", "-c", "write 0 512"]).arg(&path).output();
     let write = write.unwrap();
     reader.close().await.unwrap();
     write.status.success()

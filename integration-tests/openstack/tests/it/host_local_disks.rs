@@ -58,7 +58,8 @@ async fn a_running_local_disk_is_read_whole_then_by_its_changes_and_stopped_as_i
     assert!(compute.scratch()?.is_empty(), "left in the scratch folder: {:?}", compute.scratch()?);
     drop(phase);
 
-    let phase = Phase::begin("local disk: by its changes, the datamover restarted in mid-cut, bytes compared");
+    let phase =
+        Phase::begin("local disk: by its changes, the datamover restarted in mid-cut, bytes compared");
     guest.write_file("/var/lib/second", 3)?;
     let second = compute.cut(&instance, Some(first.snapshot_id)).await?;
     compute.reopen().await?;

@@ -21,7 +21,8 @@ impl PauseWatch {
     fn begin(instance: &str) -> Result<Self> {
         let mut command = std::process::Command::new("virsh");
         command.args(["--quiet", "--connect", "qemu:///system", "event", "--loop", "--event", "lifecycle"]);
-        let child = command.args(["--timeout", "300", instance]).stdout(std::process::Stdio::piped()).spawn()?;
+        let child =
+            command.args(["--timeout", "300", instance]).stdout(std::process::Stdio::piped()).spawn()?;
         Ok(Self(child))
     }
 

@@ -48,7 +48,8 @@ async fn a_volume_is_found_at_its_snapshots_with_what_changed_between_them() -> 
     let volume = project.volume_of(&server)?;
     let volume_id: VolumeId = volume.parse()?;
     let take = |name: &str| {
-        let made = project.create_one(&["volume", "snapshot", "create", "--force", "--volume", &volume, name])?;
+        let made =
+            project.create_one(&["volume", "snapshot", "create", "--force", "--volume", &volume, name])?;
         project.wait_for_status(&["volume", "snapshot"], &made, "available")?;
         Ok::<String, anyhow::Error>(made)
     };
@@ -91,7 +92,10 @@ async fn a_volume_is_found_at_its_snapshots_with_what_changed_between_them() -> 
     for (base, words) in [
         (base_at(&first), "is gone"),
         (Base { volume_snapshot_id: None, ..base_at(&first) }, "was not kept"),
-        (Base { volume_snapshot_id: Some(VolumeSnapshotId::from_uuid(Entropy.uuid())), ..base_at(&first) }, "is gone"),
+        (
+            Base { volume_snapshot_id: Some(VolumeSnapshotId::from_uuid(Entropy.uuid())), ..base_at(&first) },
+            "is gone",
+        ),
     ] {
         let source = compute.source(&SourceQuery { base: Some(base), ..second.clone() }).await?;
         assert_eq!(source.changes, None);

@@ -60,7 +60,8 @@ pub(super) async fn find_lie(
 /// The slot at `fraction` of all `count` slots of `ranges`.
 fn pick(ranges: &[Range<u64>], count: u64, fraction: f64) -> u64 {
     assert!(count > 0, "there is something to pick from");
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most 2^27
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    // at most 2^27
     let mut left = ((count as f64 * fraction) as u64).min(count - 1);
     for range in ranges {
         let length = range.end - range.start;

@@ -1,7 +1,7 @@
 //! A disk on its way to a target.
 //!
 //! ```text
-//!  extents that changed since the parent, if known ─▶ all other slots are kept, unread
+//!  extents that changed since the parent, if known ─▶ all other slots are kept, unread but for a sample (see `audit`)
 //!  allocated extents ─▶ slots to read ─▶ 16 reads in flight ─▶ BackupSession::put ─▶ … ─▶ finish: the manifest
 //!  all other slots are holes; does the point in time stand still? Only then the manifest is written. Slots that an earlier attempt made durable are neither read nor put
 //! ```
@@ -16,11 +16,11 @@ use cloud::{ChangeRecord, Changes, Host, SourceDisk, SourceQuery};
 use disk::DiskReader;
 use futures::StreamExt as _;
 use futures::stream;
-use model::{ByteCount, Extent, LineageId, SnapshotId, TargetId};
+use model::{ByteCount, Extent, Failure, LineageId, SnapshotId, TargetId};
 use proto::rep::v1::DiskTransferred;
 
 use super::fence::Fenced;
-use super::{Control, Means, slots};
+use super::{Control, Means, audit, slots};
 use crate::limits;
 use crate::outcome::Halt;
 
@@ -125,10 +125,32 @@ async fn open_disk(
     };
     let slot_count = session.slot_count();
     let touched = slots::touched(&changed, session.slot_length(0).max(1), slot_count);
-    for unchanged in slots::gaps(&touched, slot_count) {
+    let unchanged = slots::gaps(&touched, slot_count);
+    let lie = tokio::select! {
+        biased; // both are cancel safe
+        halt = control.stopped() => return Err(halt),
+        lie = audit::find_lie(means, &reader, session, &unchanged) => lie?,
+    };
+    if let Some(slot) = lie {
+        return distrust(session, slot).map(|reason| (reader, Some(reason)));
+    }
+    for unchanged in unchanged {
         session.keep(unchanged).await.map_err(|error| stored(control, &error))?;
     }
     Ok((reader, None))
+}
+
+/// The record of changes is wrong in `slot`, so nothing of it counts; gives the reason of the full read.
+///
+/// Errors: an earlier attempt believed it, and what it kept of the parent is journalled.
+fn distrust(session: &BackupSession, slot: u64) -> Result<String, Halt> {
+    let reason = format!("the record of changes lies: slot {slot} changed, and it does not say so");
+    tracing::error!(slot, "a record of changes lies, the whole disk is read");
+    if session.done_slots().is_empty() {
+        return Ok(reason);
+    }
+    let message = format!("{reason}, and an earlier attempt believed it; take the snapshot again");
+    Err(Halt::failed(Failure::permanent("CHANGE_RECORD_FALSE", message)))
 }
 
 /// What changed since the parent.
