@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use directory_cloud::{Builder, NewDirectoryDisk, NewDirectoryInstance};
-use model::{DiskFormat, InstanceId, VolumeId};
+use model::{DiskFormat, HostName, InstanceId, VolumeId};
 use serde::Deserialize;
 
 use crate::world::Spec;
@@ -97,6 +97,22 @@ pub fn build_cloud(root: &Path, spec: &Spec, instances: &[CloudInstance]) -> Res
 
 /// Removes an instance with its disks, as a disaster does.
 pub fn destroy_instance(cloud: &Path, id: InstanceId) -> Result<()> {
+    Ok(std::fs::remove_dir_all(instance_folder(cloud, id)?)?)
+}
+
+/// Moves an instance to another host: from one moment to the next it is there, with all that it has.
+pub fn move_instance(cloud: &Path, id: InstanceId, from: &HostName, to: &HostName) -> Result<()> {
+    let path = instance_folder(cloud, id)?.join("instance.toml");
+    let text = std::fs::read_to_string(&path)?;
+    let moved = text.replace(&format!("host = \"{from}\""), &format!("host = \"{to}\""));
+    ensure!(moved != text, "instance {id} is not on host {from}: {text}");
+    // The services read it at every effect: they must never see half of it.
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, moved)?;
+    Ok(std::fs::rename(&draft, &path)?)
+}
+
+fn instance_folder(cloud: &Path, id: InstanceId) -> Result<PathBuf> {
     #[derive(Deserialize)]
     struct Record {
         id: InstanceId,
@@ -105,7 +121,7 @@ pub fn destroy_instance(cloud: &Path, id: InstanceId) -> Result<()> {
         let folder = entry?.path();
         let record: Record = toml::from_str(&std::fs::read_to_string(folder.join("instance.toml"))?)?;
         if record.id == id {
-            return Ok(std::fs::remove_dir_all(folder)?);
+            return Ok(folder);
         }
     }
     bail!("the cloud has no instance {id}")

@@ -87,9 +87,10 @@ fn own(store: &Store, host: &HostName, id: InstanceId) -> Result<Instance, Failu
     if instance.record.host == *host {
         return Ok(instance);
     }
-    Err(Failure::permanent(
+    // It moved after it was looked up: the next attempt looks again.
+    Err(Failure::transient(
         "FOREIGN_INSTANCE",
-        format!("instance {id} is on host {}, not on {host}: ask that host", instance.record.host),
+        format!("instance {id} is on host {}, not on {host}; it is looked up again", instance.record.host),
     ))
 }
 

@@ -1,27 +1,31 @@
-//! The folder cloud is one driver of several: nothing above the port may know which it is.
+//! Drivers of clouds: nothing above a port may know which it has.
 
 use crate::source::Source;
 use crate::tree::{Finding, Tree, is_test};
 
-/// Imports of `directory_cloud` outside of its crate, wiring, tests and the demo.
+/// The drivers: folder and name of the crate.
+const DRIVERS: [(&str, &str); 2] =
+    [("crates/directory-cloud/", "directory_cloud"), ("crates/nova-placement/", "nova_placement")];
+
+/// Imports of a driver outside of its crate, wiring, tests and the demo.
 #[must_use]
 pub fn cloud_findings(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in tree.ending(".rs") {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let may = path.starts_with("crates/directory-cloud/")
-            || path.split('/').any(|part| part == "demo")
-            || ["wiring.rs", "demo.rs"].contains(&name)
-            || is_test(path);
-        let code = Source::parse(text).code;
-        if !may
-            && code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "directory_cloud")
+        let file = path.rsplit('/').next().unwrap_or(path);
+        if path.split('/').any(|part| part == "demo")
+            || ["wiring.rs", "demo.rs"].contains(&file)
+            || is_test(path)
         {
-            findings.push(Finding::new(
-                path,
-                0,
-                "names directory_cloud: only wiring.rs may know which cloud it is",
-            ));
+            continue;
+        }
+        let code = Source::parse(text).code;
+        let words: Vec<&str> = code.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+        for (folder, name) in DRIVERS {
+            if !path.starts_with(folder) && words.contains(&name) {
+                let what = format!("names {name}: only wiring.rs may know which cloud it is");
+                findings.push(Finding::new(path, 0, what));
+            }
         }
     }
     findings

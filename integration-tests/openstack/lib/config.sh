@@ -276,6 +276,10 @@ conf = "/etc/ceph/ceph.conf"
 user = "cinder"
 pool = "volumes"
 
+[database]
+socket = "$STATE/run/mariadb/socket"
+port = $P_DATABASE
+
 [admin]
 C
         admin_environment | sed 's/=\(.*\)/ = "\1"/'

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use model::RbdImage;
+use nova_placement::Account;
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
 use crate::tool;
@@ -30,6 +32,17 @@ pub struct Lab {
     /// Environment of the administrator, as in an `openrc`.
     pub admin: BTreeMap<String, String>,
     pub ceph: Ceph,
+    /// None of a cloud that others run.
+    pub database: Option<Database>,
+}
+
+/// The server of all databases.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// By it root is the administrator.
+    pub socket: PathBuf,
+    pub port: u16,
 }
 
 /// The cluster of Cinder's volumes.
@@ -61,6 +74,15 @@ impl Lab {
         tool::run(self.command(&self.admin).args(arguments), input)
     }
 
+    /// The server of the databases.
+    ///
+    /// Errors: the cloud has none that tests may use.
+    pub fn database(&self) -> Result<&Database> {
+        self.database
+            .as_ref()
+            .context("the cloud's description has no [database]: run `make cloud-up`, which writes it")
+    }
+
     pub(crate) fn command(&self, environment: &BTreeMap<String, String>) -> Command {
         let mut command = Command::new(&self.openstack);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
@@ -74,5 +96,29 @@ impl Lab {
         let Ceph { conf, user, pool } = self.ceph.clone();
         let snapshot = snapshot.map(|id| format!("snapshot-{id}"));
         RbdImage { conf, user, pool, image: format!("volume-{volume}"), snapshot }
+    }
+}
+
+impl Database {
+    /// Runs a statement as administrator.
+    pub fn run(&self, sql: &str) -> Result<String> {
+        let mut command = Command::new("mariadb");
+        command.arg("--no-defaults").arg("--socket").arg(&self.socket).args(["--batch", "--execute", sql]);
+        tool::run(&mut command, "")
+    }
+
+    /// Runs a statement in a database as somebody else.
+    pub fn run_as(&self, account: &Account, database: &str, sql: &str) -> Result<String> {
+        let mut command = Command::new("mariadb");
+        command.arg("--no-defaults").args([
+            "--host=127.0.0.1",
+            "--protocol=tcp",
+            "--batch",
+            "--execute",
+            sql,
+        ]);
+        command.arg(format!("--port={}", self.port)).arg(format!("--user={}", account.user)).arg(database);
+        command.env("MYSQL_PWD", account.password.expose_secret());
+        tool::run(&mut command, "")
     }
 }

@@ -18,4 +18,4 @@ mod wiring;
 
 pub use forward::Placer;
 pub use placement::{Destination, resolve};
-pub use wiring::start;
+pub use wiring::{grants, start};

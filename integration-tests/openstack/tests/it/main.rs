@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used)] // all of it is tests
 
 mod client;
-mod freezing;
-mod identity;
 mod host_actions;
 mod host_guests;
 mod host_local_disks;
 mod host_scratch;
 mod host_volumes;
+mod identity;
 mod local_disks;
+mod placement;
 mod registration;
 mod volumes;

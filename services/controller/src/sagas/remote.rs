@@ -8,6 +8,24 @@ use proto::common::v1::{JobHeader, Placement};
 use proto::convert::PlacedAt;
 use proto::rep::v1::job_succeeded::Result as Answer;
 
+/// Failures of a freeze or thaw that are not the guest's, but of finding it: they fail the step, as the transfer would fail
+/// next.
+pub const NOT_THE_GUEST: &[&str] = &[
+    "INSTANCE_NOT_FOUND",
+    "INSTANCE_DELETED",
+    "INSTANCE_SHELVED",
+    "INSTANCE_MIGRATING",
+    "INSTANCE_BUILDING",
+    "INSTANCE_NEVER_PLACED",
+    "CLOUD_DATABASE_DOWN",
+    "CLOUD_DATABASE_REFUSED",
+    "CLOUD_DATABASE_UNREADABLE",
+    "FOREIGN_INSTANCE",
+    "HOST_NOT_ENROLLED",
+    "DATAMOVER_NOT_RUNNING",
+    "UNROUTABLE",
+];
+
 /// One piece of remote work.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Remote {

@@ -49,7 +49,7 @@ use super::catalog_op::{
     CatalogOp, DiskRecord, LineagesAcquired, SnapshotBegun, SnapshotRecord, Transferred,
 };
 use super::records;
-use super::remote::{Codes, Remote, Tolerance};
+use super::remote::{Codes, NOT_THE_GUEST, Remote, Tolerance};
 use super::{Output, Request, answer, job_id};
 use disks::{
     base_of_local_disks, branch_of, committed_at, disk, instance_subject, lease, local_disk_ids,
@@ -60,9 +60,6 @@ use disks::{
 const FREEZE_DURATION_MAX_MS: u32 = 20_000;
 /// A guest that does not freeze within this many attempts is cut as it is.
 const FREEZE_ATTEMPTS_MAX: u32 = 3;
-/// Failures of a freeze or thaw that are not the guest's: they fail the step, as the transfer would fail next.
-const NOT_THE_GUEST: &[&str] =
-    &["INSTANCE_NOT_FOUND", "FOREIGN_INSTANCE", "HOST_NOT_ENROLLED", "DATAMOVER_NOT_RUNNING", "UNROUTABLE"];
 
 /// The definition.
 #[derive(Debug)]

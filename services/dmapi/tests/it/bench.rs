@@ -29,6 +29,8 @@ pub(crate) struct Bench {
     pub(crate) host: HostName,
     pub(crate) mover_password: SecretString,
     pub(crate) dir: TempDir,
+    /// Its `[cloud]`.
+    pub(crate) cloud: String,
 }
 
 /// The running program; killed when dropped.
@@ -56,15 +58,21 @@ impl Bench {
         std::fs::write(dir.path().join("password"), password.expose_secret()).unwrap();
         let password = broker.create_user(&Role::Controller).await.unwrap();
         let controller = start_session(&broker, user::CONTROLLER, &password).await;
-        Self { dmapi: None, broker, controller, instance: id, host, mover_password, dir }
+        let cloud = format!("[cloud]\nkind = \"directory\"\npath = \"{}/cloud\"\n", dir.path().display());
+        Self { dmapi: None, broker, controller, instance: id, host, mover_password, dir, cloud }
     }
 
     /// With dmapi running.
     pub(crate) async fn start() -> Self {
         let mut bench = Self::make().await;
-        let child = bench.command().stdout(Stdio::null()).spawn().unwrap();
-        bench.dmapi = Some(Dmapi(child));
+        bench.start_dmapi();
         bench
+    }
+
+    /// Starts dmapi.
+    pub(crate) fn start_dmapi(&mut self) {
+        let child = self.command().stdout(Stdio::null()).spawn().unwrap();
+        self.dmapi = Some(Dmapi(child));
     }
 
     pub(crate) fn config_path(&self) -> PathBuf {
@@ -73,8 +81,9 @@ impl Bench {
         let broker = self.broker.amqp_url();
         let text = format!(
             "[bus]\nbrokers = [\"{broker}\"]\nuser = \"holdfast-dmapi\"\npassword_file = \"{dir}/password\"\n\
-             [cloud]\nkind = \"directory\"\npath = \"{dir}/cloud\"\n\
-             [health]\nlisten = \"127.0.0.1:0\"\naddress_file = \"{dir}/health\"\n"
+             {cloud}\n\
+             [health]\nlisten = \"127.0.0.1:0\"\naddress_file = \"{dir}/health\"\n",
+            cloud = self.cloud,
         );
         std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
         path

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)] // helpers of tests too
 
 mod bench;
+mod openstack;
 mod placing;
 mod starting;

@@ -47,3 +47,33 @@ fn a_config_is_checked_and_help_shows_an_example() {
     assert!(help.status.success());
     assert!(String::from_utf8_lossy(&help.stdout).contains("[cloud]"), "no example in the help");
 }
+
+#[test]
+fn the_rights_of_its_database_user_are_printed_without_the_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, password) = (dir.path().join("dmapi.toml"), dir.path().join("password"));
+    std::fs::write(&password, "hunter2\n").unwrap();
+    let write = |cloud: &str| {
+        let bus = format!(
+            "[bus]\nbrokers = [\"amqp://127.0.0.1:5672\"]\nuser = \"u\"\npassword_file = {password:?}\n"
+        );
+        std::fs::write(&path, bus + cloud).unwrap();
+        let mut program = Command::new(env!("CARGO_BIN_EXE_holdfast-dmapi"));
+        program.arg("--config").arg(&path).arg("--print-grants").stdin(Stdio::null()).output().unwrap()
+    };
+    let printed = write(&format!(
+        "[cloud]\nkind = \"openstack\"\n[cloud.database]\nuser = \"holdfast\"\npassword_file = {password:?}\n\
+         nova_api = \"mysql://db/nova_api\"\ncell = [{{ name = \"cell1\", url = \"mysql://db/nova\" }}]\n"
+    ));
+    let sql = String::from_utf8(printed.stdout).unwrap();
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    assert!(
+        sql.contains("GRANT SELECT (uuid, host, vm_state, task_state, deleted) ON `nova`.`instances`"),
+        "{sql}"
+    );
+    assert!(!sql.contains("hunter2") && !sql.contains("database_connection"), "{sql}");
+
+    let refused = write("[cloud]\nkind = \"directory\"\npath = \"/nowhere\"\n");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("[cloud.database]"));
+}
