@@ -4,15 +4,24 @@
 //! (dmapi) and `Host` (a datamover, for the instances of its own host). Drivers implement them; nothing above a driver
 //! knows which it has.
 
+pub mod conformance;
 mod description;
 mod host;
+mod network;
 mod placement;
 mod resources;
 
-pub use description::{DiskDescription, Flavor, InstanceDescription, Nic};
+pub use description::{
+    Attachment, DiskDescription, Flavor, Image, InstanceDescription, Keypair, Server, ServerGroup, UserData,
+    Volume,
+};
 pub use host::{
     Base, ChangeRecord, Changes, CutRequest, DestinationDisk, Frozen, Host, Moment, SourceDisk, SourceQuery,
     Thawed,
 };
+pub use network::{
+    AllocationPool, AllowedAddressPair, ExternalGateway, ExtraDhcpOpt, FixedIp, FloatingIp, Network, Port,
+    Route, Router, RouterInterface, SecurityGroup, SecurityGroupRule, Subnet, Topology,
+};
 pub use placement::{Located, Placement};
-pub use resources::{Cloud, NewInstance, NewVolume, Resource, ResourceKind, Tag};
+pub use resources::{Cloud, NewInstance, NewVolume, Planned, Resource, ResourceKind, Tag};

@@ -1,5 +1,6 @@
 //! The port of the controllers' cloud workers: resources are found again by tag, so that every effect can be repeated.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -47,6 +48,8 @@ pub struct NewVolume {
     pub volume_type: String,
     pub format: DiskFormat,
     pub bootable: bool,
+    /// Of the image that a boot disk came from: without them a guest lacks devices, as the channel of its agent.
+    pub image_properties: BTreeMap<String, String>,
     pub tag: Tag,
 }
 
@@ -76,6 +79,22 @@ pub enum ResourceKind {
     Instance,
     Volume,
     VolumeSnapshot,
+    ServerGroup,
+    Image,
+    Port,
+    FloatingIp,
+    Network,
+    Subnet,
+    Router,
+    SecurityGroup,
+}
+
+/// One thing that a plan will make, as far as quotas count it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Planned {
+    VolumeSnapshot { volume_type: String, size: ByteCount },
+    Volume { volume_type: String, size: ByteCount },
+    Instance { vcpus: u32, ram_mib: u64 },
 }
 
 /// Effects on the cloud, each on behalf of one owner: in their project, with their rights.
@@ -105,6 +124,10 @@ pub trait Cloud: fmt::Debug + Send + Sync {
     async fn create_instance(&self, owner: &Owner, instance: &NewInstance) -> Result<InstanceId, Failure>;
     /// Deletes the instances that bear `tag`; their volumes stay.
     async fn delete_instances(&self, owner: &Owner, tag: &Tag) -> Result<(), Failure>;
+    /// Whether the project has room for all of a plan, beside what it has already. Makes nothing.
+    ///
+    /// Codes: `QUOTA_TOO_SMALL` names each quota that is too small: what is needed, what is left, of what limit.
+    async fn check_quotas(&self, owner: &Owner, plan: &[Planned]) -> Result<(), Failure>;
     /// Lists everything that a saga could leave behind in the project, ours or not: for ledgers before and after.
     async fn list_resources(&self, owner: &Owner) -> Result<Vec<Resource>, Failure>;
 }

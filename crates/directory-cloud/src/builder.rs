@@ -5,11 +5,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cloud::{Flavor, Nic};
+use cloud::{Flavor, Port};
 use model::{DiskFormat, Failure, HostName, InstanceId, InvalidId, PoolName, ProjectId, VolumeId};
 use runtime::Entropy;
 
 use crate::image;
+use crate::quotas::Quotas;
 use crate::record::{self, DiskRecord, InstanceRecord, Settings};
 use crate::store::{INSTANCE_RECORD, INSTANCES, VOLUME_SNAPSHOTS, VOLUMES};
 
@@ -53,7 +54,7 @@ pub struct NewDirectoryInstance {
     pub running: bool,
     pub flavor: Flavor,
     pub metadata: BTreeMap<String, String>,
-    pub nics: Vec<Nic>,
+    pub ports: Vec<Port>,
     /// In boot order.
     pub disks: Vec<NewDirectoryDisk>,
 }
@@ -129,7 +130,13 @@ impl Builder {
             let path = self.path.join(shelf);
             fs::create_dir_all(&path).map_err(|source| BuildError::Write { path, source })?;
         }
-        let settings = record::write(&Settings { pool, hosts, project, keeps_changes: self.keeps_changes })?;
+        let settings = record::write(&Settings {
+            pool,
+            hosts,
+            project,
+            keeps_changes: self.keeps_changes,
+            quotas: Quotas::default(),
+        })?;
         write(&self.path.join("cloud.toml"), &settings)?;
         self.instances.iter().try_for_each(|instance| instance.write_into(&self.path))
     }
@@ -146,9 +153,15 @@ impl NewDirectoryInstance {
             project: None,
             guest_agent: true,
             running: true,
-            flavor: Flavor { name: "small".to_owned(), vcpus: 1, ram_mib: 512, disk_gib: 1 },
+            flavor: Flavor {
+                name: "small".to_owned(),
+                vcpus: 1,
+                ram_mib: 512,
+                disk_gib: 1,
+                ..Flavor::default()
+            },
             metadata: BTreeMap::new(),
-            nics: Vec::new(),
+            ports: Vec::new(),
             disks: Vec::new(),
         }
     }
@@ -191,7 +204,7 @@ impl NewDirectoryInstance {
             tag: None,
             flavor: self.flavor.clone(),
             metadata: self.metadata.clone(),
-            nics: self.nics.clone(),
+            ports: self.ports.clone(),
             disk: records,
         };
         write(&folder.join(INSTANCE_RECORD), &record::write(&record)?)

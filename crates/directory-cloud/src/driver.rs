@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use async_trait::async_trait;
-use cloud::{Cloud, InstanceDescription, NewInstance, NewVolume, Resource, ResourceKind, Tag};
+use cloud::{Cloud, InstanceDescription, NewInstance, NewVolume, Planned, Resource, ResourceKind, Tag};
 use model::{Failure, HostName, InstanceId, Owner, ProjectId, VolumeId, VolumeSnapshotId};
 use runtime::{Clock as _, Entropy, FaultTable, SystemClock};
 
 use crate::effect::{self, Effects};
 use crate::error::{self, OpenError};
 use crate::image;
+use crate::quotas;
 use crate::record::{self, DiskRecord, InstanceRecord, VolumeRecord, VolumeSnapshotRecord};
 use crate::store::{
     IMAGE, INSTANCE_RECORD, INSTANCES, Instance, Store, VOLUME_RECORD, VOLUME_SNAPSHOT_RECORD,
@@ -116,6 +117,12 @@ impl Cloud for DirectoryCloud {
         delete.await
     }
 
+    async fn check_quotas(&self, owner: &Owner, plan: &[Planned]) -> Result<(), Failure> {
+        let (project, plan) = (owner.project_id.clone(), plan.to_vec());
+        let check = move |store: &Store| quotas::check(store, &project, &plan);
+        self.effects.perform("check_quotas", check).await
+    }
+
     async fn list_resources(&self, owner: &Owner) -> Result<Vec<Resource>, Failure> {
         let project = owner.project_id.clone();
         self.effects.perform("list_resources", move |store| list_resources(store, &project)).await
@@ -178,6 +185,7 @@ fn create_volume(store: &Store, project: &ProjectId, volume: &NewVolume) -> Resu
         format: volume.format,
         volume_type: volume.volume_type.clone(),
         bootable: volume.bootable,
+        image_properties: volume.image_properties.clone(),
         tag: Some(volume.tag.clone()),
         created_at: SystemClock.now(),
     };
@@ -226,7 +234,7 @@ fn create_instance(store: &Store, project: &ProjectId, new: &NewInstance) -> Res
         tag: Some(new.tag.clone()),
         flavor: description.flavor.clone(),
         metadata: description.metadata.clone(),
-        nics: description.nics.clone(),
+        ports: description.ports.clone(),
         disk,
     };
     folder.write_text(INSTANCE_RECORD, &record::write(&record)?)?;

@@ -2,7 +2,7 @@
 //! the benchmarks possible without an OpenStack, over the same bus, sagas and data path.
 //!
 //! ```text
-//! cloud.toml                       pool, hosts, default project
+//! cloud.toml                       pool, hosts, default project, quotas
 //! faults.toml                      faults on purpose (optional, read at every effect)
 //! effects.log                      one line per effect that happened
 //! instances/<any name>/            instance.toml, disk images, `frozen` while the guest is
@@ -23,6 +23,7 @@ mod image;
 mod store;
 
 mod effect;
+mod quotas;
 
 mod builder;
 mod cut;

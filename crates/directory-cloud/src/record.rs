@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use cloud::{Flavor, Nic, Tag};
+use cloud::{Flavor, Port, Tag};
 use model::{
     ByteCount, DiskFormat, Failure, HostName, InstanceId, PoolName, ProjectId, SnapshotId, Timestamp,
     VolumeId, VolumeSnapshotId,
@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error;
+use crate::quotas::Quotas;
 
 /// `cloud.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub(crate) struct Settings {
     /// Whether it lists what changed between two volume snapshots of a raw disk; else disks are always read whole.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) keeps_changes: bool,
+    /// Of each project.
+    #[serde(default, skip_serializing_if = "Quotas::is_unlimited")]
+    pub(crate) quotas: Quotas,
 }
 
 /// `instance.toml`.
@@ -47,8 +51,9 @@ pub(crate) struct InstanceRecord {
     pub(crate) flavor: Flavor,
     #[serde(default)]
     pub(crate) metadata: BTreeMap<String, String>,
-    #[serde(default)]
-    pub(crate) nics: Vec<Nic>,
+    /// In the order of the guest; `nics` in older records.
+    #[serde(default, alias = "nics")]
+    pub(crate) ports: Vec<Port>,
     /// In boot order.
     #[serde(default)]
     pub(crate) disk: Vec<DiskRecord>,
@@ -95,6 +100,8 @@ pub(crate) struct VolumeRecord {
     pub(crate) format: DiskFormat,
     pub(crate) volume_type: String,
     pub(crate) bootable: bool,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) image_properties: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tag: Option<Tag>,
     pub(crate) created_at: Timestamp,

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use cloud::{DiskDescription, InstanceDescription, Tag};
+use cloud::{Attachment, DiskDescription, InstanceDescription, Server, Tag, Topology};
 use model::{ByteCount, DiskFormat, DiskId, Failure, InstanceId, ProjectId, VolumeId, VolumeSnapshotId};
 use serde::de::DeserializeOwned;
 
@@ -133,6 +133,8 @@ impl Store {
                 volume_type: kept.as_ref().map_or(VOLUME_TYPE, |kept| &kept.volume_type).to_owned(),
                 bootable: index == 0,
                 is_excluded: disk.excluded,
+                volume: kept.map(volume_of).unwrap_or_default(),
+                attachment: Attachment::default(),
             });
         }
         Ok(InstanceDescription {
@@ -142,8 +144,10 @@ impl Store {
             availability_zone: "directory".to_owned(),
             flavor: record.flavor.clone(),
             metadata: record.metadata.clone(),
-            nics: record.nics.clone(),
+            ports: record.ports.clone(),
             disks,
+            server: Server::default(),
+            topology: Topology::default(),
         })
     }
 
@@ -310,6 +314,10 @@ impl Store {
         }
         Ok(name)
     }
+}
+
+fn volume_of(record: VolumeRecord) -> cloud::Volume {
+    cloud::Volume { name: record.name, image_metadata: record.image_properties, ..cloud::Volume::default() }
 }
 
 /// The key of a disk within its instance: its volume's id, or its device.

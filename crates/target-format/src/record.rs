@@ -92,7 +92,7 @@ pub struct InstanceRecord {
     pub instance_id: InstanceId,
     pub name: String,
     pub consistency: Option<Consistency>,
-    /// As the cloud's driver described it: flavor, nics, metadata.
+    /// As the cloud's driver described it: flavor, ports, metadata.
     pub description: serde_json::Value,
     /// In boot order.
     pub disks: Vec<DiskRecord>,

@@ -3,8 +3,10 @@
 //!
 //! Called by `tests/it` alone. It is no driver: whatever the product does with a cloud is done by its own crates.
 
+pub mod account;
 pub mod carrier;
 pub mod compute;
+pub mod cutting_proxy;
 pub mod guest;
 pub mod hypervisor;
 pub mod lab;
@@ -12,4 +14,5 @@ pub mod people;
 pub mod phase;
 pub mod project;
 pub mod rbd;
+pub mod surroundings;
 mod tool;

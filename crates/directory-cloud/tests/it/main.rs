@@ -1,5 +1,6 @@
 //! The cloud made of a folder, through its three ports, on a real file system.
 
+mod conformance;
 mod cuts;
 mod effects;
 mod faults;

@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used)] // all of it is tests
 
 mod client;
+mod describing;
+mod effects;
+mod freezing;
+mod identity;
 mod host_actions;
 mod host_guests;
 mod host_local_disks;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use backup_target::BackupTarget;
-use cloud::{Cloud, InstanceDescription, NewInstance, NewVolume, Tag};
+use cloud::{Cloud, InstanceDescription, NewInstance, NewVolume, Planned, Tag};
 use model::{ByteCount, ErrorClass, Failure, InstanceId, Owner, TargetId};
 use prost::{Message, Name};
 use proto::cmd::v1 as cmd;
@@ -38,6 +38,7 @@ pub enum CloudCommand {
     CreateInstance(cmd::CreateInstance),
     DeleteInstance(cmd::DeleteInstance),
     CheckRestorePlan(cmd::CheckRestorePlan),
+    CheckQuotas(cmd::CheckQuotas),
     WriteRecords(cmd::WriteRecords),
     RemoveRecords(cmd::RemoveRecords),
 }
@@ -76,6 +77,7 @@ impl CloudCommand {
             CreateInstance,
             DeleteInstance,
             CheckRestorePlan,
+            CheckQuotas,
             WriteRecords,
             RemoveRecords,
         })
@@ -177,6 +179,7 @@ impl CloudJobs {
                     .map(done)?
             }
             CloudCommand::CheckRestorePlan(command) => self.check_restore_plan(command).await.map(done)?,
+            CloudCommand::CheckQuotas(command) => self.check_quotas(command).await.map(done)?,
             CloudCommand::WriteRecords(command) => {
                 records::write(self.target(&command.target_id)?, &command.records).await.map(done)?
             }
@@ -214,6 +217,7 @@ impl CloudJobs {
             volume_type: command.volume_type.clone(),
             format,
             bootable: command.bootable,
+            image_properties: command.image_properties.clone(),
             tag: Tag::from_text(&command.tag),
         };
         self.cloud.create_volume(&owner(&command.project_id, &command.user_id)?, &volume).await.map(created)
@@ -234,6 +238,12 @@ impl CloudJobs {
             .create_instance(&owner(&command.project_id, &command.user_id)?, &instance)
             .await
             .map(created)
+    }
+
+    /// Codes: `QUOTA_TOO_SMALL`.
+    async fn check_quotas(&self, command: &cmd::CheckQuotas) -> Result<(), Failure> {
+        let plan: Vec<Planned> = command.planned.iter().map(planned).collect::<Result<_, _>>()?;
+        self.cloud.check_quotas(&owner(&command.project_id, &command.user_id)?, &plan).await
     }
 
     /// Codes: `ORIGINAL_EXISTS`, `NAME_TAKEN`.
@@ -272,6 +282,23 @@ impl CloudJobs {
                 format!("backup target {id} is not in this controller's configuration: add its [[target]]"),
             )
         })
+    }
+}
+
+fn planned(wire: &cmd::Planned) -> Result<Planned, Failure> {
+    match &wire.kind {
+        Some(cmd::planned::Kind::VolumeSnapshot(volume)) => Ok(Planned::VolumeSnapshot {
+            volume_type: volume.volume_type.clone(),
+            size: ByteCount(volume.size_bytes),
+        }),
+        Some(cmd::planned::Kind::Volume(volume)) => Ok(Planned::Volume {
+            volume_type: volume.volume_type.clone(),
+            size: ByteCount(volume.size_bytes),
+        }),
+        Some(cmd::planned::Kind::Instance(instance)) => {
+            Ok(Planned::Instance { vcpus: instance.vcpus, ram_mib: instance.ram_mib })
+        }
+        None => Err(Failure::permanent("COMMAND_INVALID", "field planned: a thing without a kind")),
     }
 }
 

@@ -37,6 +37,7 @@ pub fn fits(command: &Command, answer: &Answer) -> bool {
         | C::DeleteVolume(_)
         | C::DeleteInstance(_)
         | C::CheckRestorePlan(_)
+        | C::CheckQuotas(_)
         | C::WriteRecords(_)
         | C::RemoveRecords(_)
         | C::EndCut(_)

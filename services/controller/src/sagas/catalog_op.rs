@@ -3,6 +3,8 @@
 //!
 //! An operation decides before it writes: when it refuses, it left nothing behind. It may run twice.
 
+use std::collections::BTreeMap;
+
 use cloud::InstanceDescription;
 use model::{
     ByteCount, Consistency, DiskFormat, DiskId, InstanceId, LineageId, SnapshotId, SnapshotKind, Timestamp,
@@ -164,6 +166,9 @@ pub struct PinnedDisk {
     pub format: DiskFormat,
     pub volume_type: String,
     pub bootable: bool,
+    /// Of the image that a boot disk came from.
+    #[serde(default)]
+    pub image_properties: BTreeMap<String, String>,
 }
 
 /// What the pivot of a restore writes.

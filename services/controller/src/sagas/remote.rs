@@ -131,6 +131,7 @@ commands! {
         CreateInstance = "create_instance",
         DeleteInstance = "delete_instance",
         CheckRestorePlan = "check_restore_plan",
+        CheckQuotas = "check_quotas",
         WriteRecords = "write_records",
         RemoveRecords = "remove_records",
     }

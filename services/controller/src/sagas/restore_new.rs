@@ -146,6 +146,7 @@ fn create_volumes() -> Step<RestoreNew> {
                 disk_format: disk.format.as_str().to_owned(),
                 tag: tag(ctx, CREATE_VOLUMES, branch),
                 bootable: disk.bootable,
+                image_properties: disk.image_properties.clone(),
                 ..Default::default()
             };
             Remote::cloud(command, disk_subject(ctx, branch)).into()

@@ -349,6 +349,6 @@ macro_rules! decode {
 
 pub(crate) fn decode(type_name: &str, body: &[u8]) -> Command {
     decode!(type_name, body, DescribeInstance CreateVolumeSnapshot DeleteVolumeSnapshots CreateVolume DeleteVolume
-        CreateInstance DeleteInstance CheckRestorePlan WriteRecords RemoveRecords FreezeGuest ThawGuest CutDisks EndCut TransferDisk
+        CreateInstance DeleteInstance CheckRestorePlan CheckQuotas WriteRecords RemoveRecords FreezeGuest ThawGuest CutDisks EndCut TransferDisk
         PurgeTransfer VerifyManifest WriteDisk AbortWrite)
 }

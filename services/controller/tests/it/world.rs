@@ -52,6 +52,8 @@ pub(crate) fn make_instance(id: InstanceId, disk_count: u128) -> InstanceDescrip
             volume_type: "fast".to_owned(),
             bootable: index == 0,
             is_excluded: false,
+            volume: cloud::Volume::default(),
+            attachment: cloud::Attachment::default(),
         }
     });
     InstanceDescription {
@@ -59,10 +61,12 @@ pub(crate) fn make_instance(id: InstanceId, disk_count: u128) -> InstanceDescrip
         name: format!("web-{number}"),
         project_id: "acme".parse().unwrap(),
         availability_zone: "nova".to_owned(),
-        flavor: Flavor { name: "small".to_owned(), vcpus: 1, ram_mib: 512, disk_gib: 1 },
+        flavor: Flavor { name: "small".to_owned(), vcpus: 1, ram_mib: 512, disk_gib: 1, ..Flavor::default() },
         metadata: BTreeMap::new(),
-        nics: Vec::new(),
+        ports: Vec::new(),
         disks: disks.collect(),
+        server: cloud::Server::default(),
+        topology: cloud::Topology::default(),
     }
 }
 
@@ -96,7 +100,7 @@ impl World {
             Command::DeleteVolume(it) => self.remove(&format!("volume {}", it.tag)),
             Command::CreateInstance(it) => self.create(format!("instance {}", it.tag)),
             Command::DeleteInstance(it) => self.remove(&format!("instance {}", it.tag)),
-            Command::CheckRestorePlan(_) => done(),
+            Command::CheckRestorePlan(_) | Command::CheckQuotas(_) => done(),
             Command::WriteRecords(it) => {
                 for record in &it.records {
                     self.create(format!("record {}", record.name));
@@ -297,6 +301,7 @@ fn pinned_disk(instance_id: InstanceId, disk: &DiskDescription) -> PinnedDisk {
         format: disk.format,
         volume_type: disk.volume_type.clone(),
         bootable: disk.bootable,
+        image_properties: BTreeMap::new(),
     }
 }
 

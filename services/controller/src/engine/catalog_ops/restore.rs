@@ -68,6 +68,7 @@ fn pinned_instance(
             format: row.format,
             volume_type: disk.volume_type.clone(),
             bootable: disk.bootable,
+            image_properties: description.image_properties(disk).clone(),
         });
     }
     Ok(PinnedInstance {

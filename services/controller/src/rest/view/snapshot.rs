@@ -101,13 +101,16 @@ fn show_flavor(description: &InstanceDescription) -> Value {
     let flavor = &description.flavor;
     json!({
         "name": flavor.name, "vcpus": flavor.vcpus, "ram": flavor.ram_mib, "disk": flavor.disk_gib,
-        "ephemeral": 0, "swap": 0,
+        "ephemeral": flavor.ephemeral_gib, "swap": flavor.swap_mib,
     })
 }
 
 fn show_nics(description: &InstanceDescription) -> Vec<Value> {
-    let nic = |nic: &cloud::Nic| json!({ "mac_address": nic.mac_address, "ip_address": nic.ip_address, "network": { "name": nic.network } });
-    description.nics.iter().map(nic).collect()
+    let nic = |port: &cloud::Port| {
+        let ip_address = port.fixed_ips.first().map_or("", |address| address.ip_address.as_str());
+        json!({ "mac_address": port.mac_address, "ip_address": ip_address, "network": { "name": port.network } })
+    };
+    description.ports.iter().map(nic).collect()
 }
 
 fn show_disk(row: &SnapshotDiskRow, description: Option<&InstanceDescription>) -> SnapshotDisk {

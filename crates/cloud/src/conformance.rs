@@ -1,0 +1,136 @@
+//! What every cloud must do, as a test that any driver passes. It makes real things, and takes them all away again.
+
+use std::collections::BTreeMap;
+
+use model::{ByteCount, DiskFormat, Failure, InstanceId, Owner, VolumeId};
+
+use crate::{Cloud, InstanceDescription, NewInstance, NewVolume, Planned, Resource, ResourceKind, Tag};
+
+/// What the cloud holds before.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    pub owner: Owner,
+    /// Of the owner's project, with a volume as its first disk.
+    pub instance_id: InstanceId,
+    /// Of other projects, or of nobody.
+    pub foreign_instance_ids: Vec<InstanceId>,
+    pub foreign_volume_id: VolumeId,
+}
+
+/// Checks all promises of `Cloud`; everything is as before when it returns.
+///
+/// Panics: a promise is broken.
+pub async fn check(cloud: &dyn Cloud, ground: &Ground) {
+    let before = resources(cloud, ground).await;
+    assert!(before.is_sorted(), "a ledger ascends");
+    check_reading(cloud, ground).await;
+    check_volume_snapshots(cloud, ground).await;
+    check_volumes_and_instances(cloud, ground).await;
+    assert_eq!(resources(cloud, ground).await, before, "everything is as before");
+}
+
+async fn resources(cloud: &dyn Cloud, ground: &Ground) -> Vec<Resource> {
+    cloud.list_resources(&ground.owner).await.expect("everything can be listed")
+}
+
+async fn describe(cloud: &dyn Cloud, ground: &Ground) -> InstanceDescription {
+    cloud.describe_instance(&ground.owner, ground.instance_id).await.expect("the instance is described")
+}
+
+fn tag(effect: &str) -> Tag {
+    Tag::from_text(&format!("018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e8f/{effect}/0"))
+}
+
+#[track_caller]
+fn assert_code<T: std::fmt::Debug>(outcome: Result<T, Failure>, code: &str) {
+    assert_eq!(outcome.expect_err("it is refused").code, code);
+}
+
+async fn tagged(cloud: &dyn Cloud, ground: &Ground, tag: &Tag) -> Vec<(ResourceKind, String)> {
+    let all = resources(cloud, ground).await.into_iter();
+    all.filter(|resource| resource.tag.as_ref() == Some(tag)).map(|it| (it.kind, it.id)).collect()
+}
+
+async fn check_reading(cloud: &dyn Cloud, ground: &Ground) {
+    let description = describe(cloud, ground).await;
+    assert_eq!(description.id, ground.instance_id);
+    assert_eq!(description.project_id, ground.owner.project_id);
+    assert!(!description.disks.is_empty(), "it has a disk");
+    assert_eq!(describe(cloud, ground).await, description, "nothing happened meanwhile");
+    let text = serde_json::to_string(&description).expect("a description is plain data");
+    let again: InstanceDescription = serde_json::from_str(&text).expect("as it was written");
+    assert_eq!(again, description);
+    let listed = cloud.list_instances(&ground.owner).await.expect("instances can be listed");
+    assert!(listed.contains(&(description.id, description.name)), "{listed:?}");
+    for foreign in &ground.foreign_instance_ids {
+        assert_code(cloud.describe_instance(&ground.owner, *foreign).await, "INSTANCE_NOT_FOUND");
+        assert!(!listed.iter().any(|(id, _)| id == foreign), "{listed:?}");
+    }
+    cloud.check_quotas(&ground.owner, &[]).await.expect("nothing needs nothing");
+    let size = ByteCount::gib(1);
+    let small = Planned::VolumeSnapshot { volume_type: description.disks[0].volume_type.clone(), size };
+    cloud.check_quotas(&ground.owner, &[small]).await.expect("there is room for one");
+}
+
+async fn check_volume_snapshots(cloud: &dyn Cloud, ground: &Ground) {
+    let (owner, mark, other) = (&ground.owner, tag("cut"), tag("cut_again"));
+    let volume = describe(cloud, ground).await.disks[0].volume_id.expect("the first disk is a volume");
+    let first = cloud.create_volume_snapshot(owner, volume, &mark).await.expect("a volume snapshot");
+    let again = cloud.create_volume_snapshot(owner, volume, &mark).await.expect("the same");
+    assert_eq!(first, again, "what bears the tag is found");
+    let second = cloud.create_volume_snapshot(owner, volume, &other).await.expect("another one");
+    assert_ne!(first, second, "another tag, another effect");
+    assert_eq!(tagged(cloud, ground, &mark).await, [(ResourceKind::VolumeSnapshot, first.to_string())]);
+    for _ in 0..2 {
+        cloud.delete_volume_snapshots(owner, &mark).await.expect("deleted, or gone already");
+    }
+    assert_eq!(tagged(cloud, ground, &mark).await, [], "it is gone when the answer comes");
+    assert_eq!(tagged(cloud, ground, &other).await.len(), 1, "others stay");
+    cloud.delete_volume_snapshots(owner, &other).await.expect("deleted");
+    let foreign = cloud.create_volume_snapshot(owner, ground.foreign_volume_id, &mark).await;
+    assert_code(foreign, "VOLUME_NOT_FOUND");
+}
+
+async fn check_volumes_and_instances(cloud: &dyn Cloud, ground: &Ground) {
+    let owner = &ground.owner;
+    let description = describe(cloud, ground).await;
+    let volume = NewVolume {
+        name: "conformance".to_owned(),
+        size: ByteCount::mib(9), // of no round size anywhere
+        volume_type: description.disks[0].volume_type.clone(),
+        format: DiskFormat::Raw,
+        bootable: true,
+        image_properties: BTreeMap::from([("hw_qemu_guest_agent".to_owned(), "yes".to_owned())]),
+        tag: tag("volume"),
+    };
+    let id = cloud.create_volume(owner, &volume).await.expect("a volume");
+    assert_eq!(cloud.create_volume(owner, &volume).await.expect("the same"), id);
+    assert_eq!(tagged(cloud, ground, &volume.tag).await, [(ResourceKind::Volume, id.to_string())]);
+
+    let new = NewInstance {
+        name: "conformance".to_owned(),
+        description,
+        volume_ids: vec![id],
+        tag: tag("instance"),
+    };
+    let instance = cloud.create_instance(owner, &new).await.expect("an instance");
+    assert_eq!(cloud.create_instance(owner, &new).await.expect("the same"), instance);
+    let made = cloud.describe_instance(owner, instance).await.expect("it is described");
+    assert_eq!(made.name, "conformance");
+    assert_eq!(made.metadata, new.description.metadata, "the tag is not the user's");
+    let disks: Vec<_> = made.disks.iter().map(|disk| disk.volume_id).collect();
+    assert_eq!(disks, [Some(id)], "it consists of what it was given");
+    assert!(made.disks[0].size >= volume.size);
+    assert_eq!(made.ports.len(), new.description.ports.len());
+    assert_code(cloud.delete_volumes(owner, &volume.tag).await, "VOLUME_IN_USE");
+
+    for _ in 0..2 {
+        cloud.delete_instances(owner, &new.tag).await.expect("deleted, or gone already");
+    }
+    assert_eq!(tagged(cloud, ground, &new.tag).await, [], "nothing that was made for it stays");
+    assert_eq!(tagged(cloud, ground, &volume.tag).await.len(), 1, "its volumes stay");
+    for _ in 0..2 {
+        cloud.delete_volumes(owner, &volume.tag).await.expect("deleted, or gone already");
+    }
+    assert_eq!(tagged(cloud, ground, &volume.tag).await, []);
+}
