@@ -139,3 +139,6 @@ fn is_version(segment: &str) -> bool {
     numbers.starts_with(|c: char| c.is_ascii_digit())
         && numbers.chars().all(|c| c.is_ascii_digit() || c == '.')
 }
+
+#[cfg(test)]
+mod tests;

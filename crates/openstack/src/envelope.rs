@@ -69,3 +69,26 @@ pub(crate) fn offered_versions(body: &[u8]) -> Option<String> {
     };
     Some(format!("{} to {}", word_after("Minimum is ")?, word_after("maximum is ")?))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_a_service_answers_gives_one_short_line(body in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            let message = message(&body);
+            prop_assert!(!message.is_empty() && message.chars().count() <= MESSAGE_LENGTH_MAX);
+            prop_assert!(!message.contains('\n'));
+            let _ = offered_versions(&body);
+        }
+
+        #[test]
+        fn a_sentence_is_found_in_any_envelope(sentence in "[a-z]{1,20}( [a-z]{1,20}){0,5}", key in "[a-zA-Z]{1,12}") {
+            let body = serde_json::json!({ key: { "code": 400, "message": sentence } }).to_string();
+            prop_assert_eq!(message(body.as_bytes()), sentence);
+        }
+    }
+}

@@ -126,39 +126,41 @@ impl Error {
     /// What a retry may hope for.
     #[must_use]
     pub fn class(&self) -> ErrorClass {
-        self.kind().1
+        match self {
+            Self::Unreachable { .. } => ErrorClass::Transient,
+            Self::AnswerLost { call, .. } => lost(call),
+            Self::Answered(answered) => answered.class(),
+            // Repeating a read gives the same answer; what was to be done may have been done.
+            Self::AnswerInvalid { call, .. } if !call.is_repeatable => ErrorClass::Indeterminate,
+            _ => ErrorClass::Permanent,
+        }
     }
 
     /// As it travels. Codes: `OPENSTACK_*` in docs/errors.md.
     #[must_use]
     pub fn failure(&self) -> Failure {
-        let (code, class) = self.kind();
         let mut message = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
             message.push_str(&format!(": {error}"));
             cause = error.source();
         }
-        Failure::new(class, code, message)
+        Failure::new(self.class(), self.code(), message)
     }
 
-    fn kind(&self) -> (&'static str, ErrorClass) {
+    fn code(&self) -> &'static str {
         match self {
-            Self::Config { .. } => ("OPENSTACK_CONFIG_INVALID", ErrorClass::Permanent),
-            Self::LoginRefused { .. } => ("OPENSTACK_LOGIN_REFUSED", ErrorClass::Permanent),
-            Self::TokenEnded { .. } => ("OPENSTACK_TOKEN_ENDED", ErrorClass::Permanent),
+            Self::Config { .. } => "OPENSTACK_CONFIG_INVALID",
+            Self::LoginRefused { .. } => "OPENSTACK_LOGIN_REFUSED",
+            Self::TokenEnded { .. } => "OPENSTACK_TOKEN_ENDED",
             Self::EndpointMissing { .. } | Self::EndpointAmbiguous { .. } | Self::EndpointInvalid { .. } => {
-                ("OPENSTACK_ENDPOINT_MISSING", ErrorClass::Permanent)
+                "OPENSTACK_ENDPOINT_MISSING"
             }
-            Self::Unreachable { .. } => ("OPENSTACK_UNREACHABLE", ErrorClass::Transient),
-            Self::AnswerLost { call, .. } => ("OPENSTACK_ANSWER_LOST", lost(call)),
-            Self::Answered(answered) => answered.kind(),
-            Self::VersionUnsupported { .. } => ("OPENSTACK_VERSION_UNSUPPORTED", ErrorClass::Permanent),
-            Self::AnswerInvalid { call, .. } => match lost(call) {
-                // Repeating it gives the same answer; but what was done was done.
-                ErrorClass::Transient => ("OPENSTACK_ANSWER_INVALID", ErrorClass::Permanent),
-                class => ("OPENSTACK_ANSWER_INVALID", class),
-            },
+            Self::Unreachable { .. } => "OPENSTACK_UNREACHABLE",
+            Self::AnswerLost { .. } => "OPENSTACK_ANSWER_LOST",
+            Self::Answered(answered) => answered.code(),
+            Self::VersionUnsupported { .. } => "OPENSTACK_VERSION_UNSUPPORTED",
+            Self::AnswerInvalid { .. } => "OPENSTACK_ANSWER_INVALID",
         }
     }
 }
@@ -169,21 +171,29 @@ const fn lost(call: &Call) -> ErrorClass {
 }
 
 impl Answered {
-    fn kind(&self) -> (&'static str, ErrorClass) {
-        match self.status {
-            401 => ("OPENSTACK_UNAUTHORIZED", ErrorClass::Permanent),
-            403 | 409 | 413 if self.is_about_quota() => ("OPENSTACK_QUOTA_EXCEEDED", ErrorClass::Permanent),
-            403 => ("OPENSTACK_FORBIDDEN", ErrorClass::Permanent),
-            404 => ("OPENSTACK_NOT_FOUND", ErrorClass::Permanent),
-            409 => ("OPENSTACK_CONFLICT", ErrorClass::Contention),
-            // 413 was the limit of requests before 429 was one.
-            413 if self.retry_after.is_some() => ("OPENSTACK_THROTTLED", ErrorClass::Throttled),
-            408 => ("OPENSTACK_FAILED", lost(&self.call)),
-            429 => ("OPENSTACK_THROTTLED", ErrorClass::Throttled),
-            501 | 505 => ("OPENSTACK_REFUSED", ErrorClass::Permanent),
+    fn class(&self) -> ErrorClass {
+        match self.code() {
+            "OPENSTACK_CONFLICT" => ErrorClass::Contention,
+            "OPENSTACK_THROTTLED" => ErrorClass::Throttled,
             // A service that failed half-way may have made what it was asked for.
-            500.. => ("OPENSTACK_FAILED", lost(&self.call)),
-            _ => ("OPENSTACK_REFUSED", ErrorClass::Permanent),
+            "OPENSTACK_FAILED" => lost(&self.call),
+            _ => ErrorClass::Permanent,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self.status {
+            401 => "OPENSTACK_UNAUTHORIZED",
+            403 | 409 | 413 if self.is_about_quota() => "OPENSTACK_QUOTA_EXCEEDED",
+            403 => "OPENSTACK_FORBIDDEN",
+            404 => "OPENSTACK_NOT_FOUND",
+            409 => "OPENSTACK_CONFLICT",
+            // 413 was the limit of requests before 429 was one.
+            413 if self.retry_after.is_some() => "OPENSTACK_THROTTLED",
+            429 => "OPENSTACK_THROTTLED",
+            501 | 505 => "OPENSTACK_REFUSED",
+            408 | 500.. => "OPENSTACK_FAILED",
+            _ => "OPENSTACK_REFUSED",
         }
     }
 

@@ -319,3 +319,6 @@ const KEYS: [&str; 32] = [
     "compute_endpoint_override",
     "identity_endpoint_override",
 ];
+
+#[cfg(test)]
+mod tests;

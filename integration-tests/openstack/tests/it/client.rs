@@ -162,8 +162,7 @@ async fn pages_of_one_item_give_the_same_list_as_one_page() -> Result<()> {
     let session = make_session(project.environment())?;
     let mut made = Vec::new();
     for nth in 0..3 {
-        let image =
-            json!({ "name": format!("image-{nth}"), "disk_format": "raw", "container_format": "bare" });
+        let image = json!({ "name": format!("image-{nth}"), "disk_format": "raw", "container_format": "bare", "visibility": "private" });
         session.post(Service::Image, "/images", &image).done().await?;
         let volume = json!({ "volume": { "name": format!("volume-{nth}"), "size": 1 } });
         session.post(Service::BlockStorage, "/volumes", &volume).done().await?;
@@ -204,7 +203,7 @@ async fn an_image_goes_up_and_comes_down_as_a_stream() -> Result<()> {
     let lab = Lab::from_env()?;
     let project = Project::create(&lab)?;
     let session = make_session(project.environment())?;
-    let image = json!({ "name": "streamed", "disk_format": "raw", "container_format": "bare" });
+    let image = json!({ "name": "streamed", "disk_format": "raw", "container_format": "bare", "visibility": "private" });
     let image: Value = session.post(Service::Image, "/images", &image).json().await?;
     let path = format!("/images/{}", image["id"].as_str().context("an id")?);
     let part = |nth: u8| Bytes::from(vec![nth; 512 << 10]);
