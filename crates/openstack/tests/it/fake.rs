@@ -7,8 +7,9 @@ use std::time::Duration;
 use openstack::{Auth, Config, Domain, Named, Scope, Session};
 use runtime::RetryPolicy;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
@@ -44,6 +45,10 @@ pub(crate) enum Reply {
     Stall,
 }
 
+/// A connection, with or without TLS.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
 type Handler = dyn Fn(&Seen) -> Reply + Send + Sync;
 
 /// The cloud.
@@ -55,13 +60,32 @@ pub(crate) struct Fake {
 impl Fake {
     /// Starts it; `handler` answers all but the giving of tokens.
     pub(crate) async fn start(handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_with(None, handler).await
+    }
+
+    /// The same, and over TLS when it has a certificate.
+    pub(crate) async fn start_with(
+        tls: Option<TlsAcceptor>,
+        handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (handler, base, all): (Arc<Handler>, _, _) = (Arc::new(handler), url.clone(), seen.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, handler.clone(), base.clone(), all.clone()));
+                let (tls, handler, base, all) = (tls.clone(), handler.clone(), base.clone(), all.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(stream, handler, base, all).await,
+                        // A client that does not believe us hangs up.
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => serve(stream, handler, base, all).await,
+                            Err(_) => {}
+                        },
+                    }
+                });
             }
         });
         Self { url, seen }
@@ -101,7 +125,7 @@ impl Fake {
     }
 }
 
-async fn serve(mut stream: TcpStream, handler: Arc<Handler>, base: String, all: Arc<Mutex<Vec<Seen>>>) {
+async fn serve(mut stream: impl Stream, handler: Arc<Handler>, base: String, all: Arc<Mutex<Vec<Seen>>>) {
     for nth_of_connection in 0.. {
         let Some(mut seen) = read(&mut stream).await else { return };
         seen.nth_of_connection = nth_of_connection;
@@ -139,7 +163,7 @@ fn token(base: &str, nth: usize) -> Reply {
     Reply::Text(201, vec![("X-Subject-Token", format!("token-{nth}"))], body.to_string())
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Seen> {
+async fn read(stream: &mut impl Stream) -> Option<Seen> {
     let mut bytes = Vec::new();
     let head_length = loop {
         if let Some(at) = bytes.windows(4).position(|it| it == b"\r\n\r\n") {
@@ -170,7 +194,7 @@ async fn read(stream: &mut TcpStream) -> Option<Seen> {
 }
 
 /// Says whether the connection goes on.
-async fn write(stream: &mut TcpStream, reply: Reply) -> bool {
+async fn write(stream: &mut impl Stream, reply: Reply) -> bool {
     let head = |status: u16, headers: &[(&str, String)], length: usize| {
         let mut head = format!("HTTP/1.1 {status} Words\r\ncontent-length: {length}\r\n");
         for (name, value) in headers {

@@ -7,5 +7,6 @@ mod paging;
 mod refusals;
 mod retries;
 mod streams;
+mod tls;
 mod tokens;
 mod versions;
