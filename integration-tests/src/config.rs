@@ -8,7 +8,7 @@ use anyhow::Result;
 use model::HostName;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::world::{Places, Spec, address_file, health_file};
+use crate::world::{CloudSections, Places, Spec, address_file, health_file};
 
 /// How long things take. Tests want to see a lease lapse without waiting minutes.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +97,7 @@ impl Writer<'_> {
             database = database.join("catalog.sqlite").display(),
             address = address_file(self.places),
             auth = self.auth(),
-            cloud = self.cloud(),
+            cloud = self.cloud(|sections| &sections.controller),
             target = self.places.target(),
             ttl = timing.lease_ttl_ms,
             base = timing.retry_base_ms,
@@ -115,7 +115,7 @@ impl Writer<'_> {
     /// Writes dmapi's config.
     pub fn write_dmapi(&self, password: &SecretString) -> Result<()> {
         let bus = self.bus("dmapi", "holdfast-dmapi", password)?;
-        let text = format!("{bus}\n{}\n{}", self.cloud(), self.health("dmapi"));
+        let text = format!("{bus}\n{}\n{}", self.cloud(|sections| &sections.dmapi), self.health("dmapi"));
         self.write("dmapi.toml", &text)
     }
 
@@ -136,7 +136,7 @@ impl Writer<'_> {
             rate = rate.unwrap_or_default(),
             qemu_nbd = qemu_nbd.unwrap_or_default(),
             bus = self.bus(&format!("datamover-{host}"), &format!("holdfast-mover-{host}"), password)?,
-            cloud = self.cloud(),
+            cloud = self.cloud(|sections| &sections.datamover),
             health = self.health(&format!("datamover-{host}")),
             target = self.places.target(),
             beat = timing.heartbeat_interval_ms,
@@ -179,8 +179,9 @@ impl Writer<'_> {
         self.places.etc().join("master.key")
     }
 
-    fn cloud(&self) -> String {
-        format!("[cloud]\nkind = \"directory\"\npath = {:?}\n", self.places.cloud())
+    fn cloud(&self, of: impl FnOnce(&CloudSections) -> &String) -> String {
+        let folder = || format!("[cloud]\nkind = \"directory\"\npath = {:?}\n", self.places.cloud());
+        self.spec.cloud.as_ref().map_or_else(folder, |sections| of(sections).clone())
     }
 
     fn bus(&self, service: &str, user: &str, password: &SecretString) -> Result<String> {

@@ -34,8 +34,18 @@ pub struct Spec {
     pub timing: config::Timing,
     /// The controller's `[auth]` and what belongs to it, in place of the tokens file.
     pub auth: Option<String>,
+    /// The `[cloud]` of each service, in place of the folder.
+    pub cloud: Option<CloudSections>,
     /// More environment for every service.
     pub envs: Vec<(String, String)>,
+}
+
+/// What each service is told of another cloud than a folder.
+#[derive(Debug, Clone)]
+pub struct CloudSections {
+    pub controller: String,
+    pub dmapi: String,
+    pub datamover: String,
 }
 
 impl Default for Spec {
@@ -49,6 +59,7 @@ impl Default for Spec {
             database_dir: None,
             timing: config::Timing::quick(),
             auth: None,
+            cloud: None,
             envs: Vec::new(),
         }
     }
@@ -111,7 +122,7 @@ pub struct World {
 }
 
 impl World {
-    /// Starts everything below `root`, which must hold a directory cloud in `cloud/`.
+    /// Starts everything below `root`, which must hold a directory cloud in `cloud/`, unless the spec has another cloud.
     ///
     /// Errors: a package is missing, or a service did not come up; its log is in the error.
     pub fn start(root: &Path, spec: Spec) -> Result<Self> {

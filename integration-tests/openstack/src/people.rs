@@ -108,12 +108,16 @@ impl People {
 
     /// The controller's `[auth]` and `[openstack]`; the password goes into a file in `folder`.
     pub fn auth(&self, folder: &Path) -> Result<String> {
+        self.auth_with(folder, &self.role())
+    }
+
+    /// The same with another role that writes.
+    pub fn auth_with(&self, folder: &Path, trustee_role: &str) -> Result<String> {
         let password_file = folder.join("openstack.password");
         std::fs::write(&password_file, PASSWORD)?;
         Ok(format!(
-            "[auth]\nkind = \"keystone\"\n\n[auth.keystone]\ntrustee_role = \"{}\"\ntoken_cache_ms = 1000\n\n\
+            "[auth]\nkind = \"keystone\"\n\n[auth.keystone]\ntrustee_role = \"{trustee_role}\"\ntoken_cache_ms = 1000\n\n\
              [openstack]\nauth_url = \"{}\"\nuser = \"{}\"\npassword_file = {password_file:?}\nproject = \"{}\"\n",
-            self.role(),
             self.auth_url,
             self.name("holdfast"),
             self.name("service"),

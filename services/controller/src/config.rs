@@ -81,11 +81,27 @@ pub struct BrokerSection {
 }
 
 /// `[cloud]`: which driver, and what it needs.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CloudSection {
-    pub kind: String,
-    pub path: PathBuf,
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum CloudSection {
+    Directory { path: PathBuf },
+    Openstack(OpenstackCloudSection),
+}
+
+/// `[cloud]` of an OpenStack; who Holdfast is there says `[openstack]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OpenstackCloudSection {
+    /// Calls under way at once, of all jobs of this controller together.
+    pub calls_max: usize,
+    /// False where Cinder's `no_snapshot_gb_quota` is set.
+    pub snapshots_count_gigabytes: bool,
+}
+
+impl Default for OpenstackCloudSection {
+    fn default() -> Self {
+        Self { calls_max: 16, snapshots_count_gigabytes: true }
+    }
 }
 
 /// `[[target]]`: a backup target.
@@ -215,7 +231,16 @@ impl Config {
             openstack.check()?;
         }
         self.auth.check(self.openstack.as_ref())?;
-        crate::wiring::check_cloud(&self.cloud)
+        match &self.cloud {
+            CloudSection::Openstack(_) if self.auth.kind != AuthKind::Keystone => Err(
+                "cloud.kind = \"openstack\" needs auth.kind = \"keystone\": jobs run on their users' trusts"
+                    .to_owned(),
+            ),
+            CloudSection::Openstack(OpenstackCloudSection { calls_max: 0, .. }) => {
+                Err("cloud.calls_max must be at least 1".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -246,9 +271,17 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         };
         check("tick_ms = 1000", "tick_ms = 0", "timing.tick_ms");
-        check("kind = \"", "kind = \"moon-", "cloud.kind");
+        let cloud = "kind = \"directory\"\npath = \"/srv/holdfast/cloud\"";
+        check(cloud, "kind = \"openstack\"", "auth.kind");
         check("projects = [\"acme\"]", "projects = [\"a/b\"]", "intake_grant of billing");
         check("projects = [\"acme\"]", "projects = []", "grants nothing");
+    }
+
+    #[test]
+    fn a_cloud_that_nobody_drives_is_refused_by_name() {
+        let text = EXAMPLE.replace("kind = \"directory\"", "kind = \"moon\"");
+        let error = toml::from_str::<Config>(&text).unwrap_err().to_string();
+        assert!(error.contains("moon") && error.contains("openstack"), "{error}");
     }
 
     #[test]

@@ -36,8 +36,8 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
     let catalog = open_catalog(&config, Arc::clone(&clock)).await?;
     catalog.require_schema().await.map_err(|error| refused(&error))?;
     let faults = wiring::fault_table(&config.cloud, config.drill_file.as_deref());
-    let cloud = wiring::open_cloud(&config.cloud, faults)?;
     let identity = wiring::open_identity(&config, &catalog, &clock)?;
+    let cloud = wiring::open_cloud(&config.cloud, faults, &identity)?;
     let engine = Engine::new(catalog.clone(), timing(&config));
     let bus = config.bus.to_bus_config(service.name()).map_err(|error| usage(&error))?;
     let session = Session::start(bus).map_err(|error| usage(&error))?;

@@ -3,9 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use catalog::Catalog;
 use cloud::Cloud;
 use directory_cloud::DirectoryCloud;
+use model::{Failure, Owner};
+use openstack::Session;
+use openstack_cloud::{OpenStackCloud, Sessions, Settings};
 use runtime::{Clock, FaultTable};
 use service_kit::StartError;
 use service_kit::telemetry::Chain;
@@ -60,28 +64,54 @@ pub fn open_identity(
     }
 }
 
-/// Refuses a `cloud.kind` that nobody drives.
-///
-/// Errors: a sentence naming the key.
-pub fn check_cloud(section: &CloudSection) -> Result<(), String> {
-    match section.kind.as_str() {
-        "directory" => Ok(()),
-        other => Err(format!("cloud.kind = {other:?} is not known: expected \"directory\"")),
-    }
-}
-
 /// Opens the cloud of the config.
 ///
 /// Errors: the driver cannot use it.
-pub fn open_cloud(section: &CloudSection, faults: FaultTable) -> Result<Arc<dyn Cloud>, StartError> {
-    check_cloud(section).map_err(StartError::usage)?;
-    let cloud =
-        DirectoryCloud::open(&section.path, faults).map_err(|error| StartError::usage(error.to_string()))?;
-    Ok(Arc::new(cloud))
+pub fn open_cloud(
+    section: &CloudSection,
+    faults: FaultTable,
+    identity: &Identity,
+) -> Result<Arc<dyn Cloud>, StartError> {
+    match section {
+        CloudSection::Directory { path } => {
+            let cloud = DirectoryCloud::open(path, faults)
+                .map_err(|error| StartError::usage(Chain(&error).to_string()))?;
+            Ok(Arc::new(cloud))
+        }
+        CloudSection::Openstack(section) => {
+            let Some(trusts) = identity.trusts.clone() else {
+                return Err(StartError::usage("cloud.kind = \"openstack\" needs auth.kind = \"keystone\""));
+            };
+            let settings = Settings {
+                calls_max: section.calls_max,
+                snapshots_count_gigabytes: section.snapshots_count_gigabytes,
+            };
+            Ok(Arc::new(OpenStackCloud::new(Arc::new(TrustSessions(trusts)), settings)))
+        }
+    }
+}
+
+/// The sessions of the cloud's driver: each owner's by their trust.
+#[derive(Debug)]
+struct TrustSessions(KeystoneTrusts);
+
+#[async_trait]
+impl Sessions for TrustSessions {
+    async fn session_for(&self, owner: &Owner) -> Result<Session, Failure> {
+        self.0.session_for(owner).await
+    }
+
+    async fn service_session(&self) -> Result<Option<Session>, Failure> {
+        Ok(Some(self.0.service()))
+    }
 }
 
 /// The faults of a drill: those of the config, else those that lie in the cloud's folder.
 #[must_use]
 pub fn fault_table(section: &CloudSection, drill_file: Option<&Path>) -> FaultTable {
-    drill_file.map_or_else(|| directory_cloud::fault_table(&section.path), FaultTable::from_file)
+    match (drill_file, section) {
+        (Some(path), _) => FaultTable::from_file(path),
+        (None, CloudSection::Directory { path }) => directory_cloud::fault_table(path),
+        (None, CloudSection::Openstack(_)) => FaultTable::none(),
+    }
 }

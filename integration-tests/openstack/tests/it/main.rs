@@ -5,8 +5,6 @@
 mod client;
 mod describing;
 mod effects;
-mod freezing;
-mod identity;
 mod host_actions;
 mod host_guests;
 mod host_local_disks;
@@ -15,5 +13,6 @@ mod host_volumes;
 mod identity;
 mod local_disks;
 mod placement;
+mod protecting;
 mod registration;
 mod volumes;

@@ -7,70 +7,14 @@ use anyhow::{Context as _, Result, ensure};
 use cloud::{Located, Placement};
 use integration_tests::wait;
 use model::{ErrorClass, HostName, InstanceId, VolumeId};
-use nova_placement::{
-    Account, Cells, DatabaseUrl, Databases, Grants, OpenstackPlacement, Pools, Rule, Settings,
-};
-use openstack_tests::lab::{Database, Lab};
+use nova_placement::{Databases, OpenstackPlacement, Pools, Rule, Settings};
+use openstack_tests::database_user::DatabaseUser;
+use openstack_tests::lab::Lab;
 use openstack_tests::phase::Phase;
 use openstack_tests::project::Project;
 use runtime::Entropy;
 
 const STATE_MAX: Duration = Duration::from_secs(180);
-
-/// A user of the databases with the printed rights; removed when dropped.
-struct DatabaseUser {
-    database: Database,
-    account: Account,
-}
-
-impl DatabaseUser {
-    /// It is made by the first statement that is printed.
-    fn new(database: &Database) -> Self {
-        let id = Entropy.uuid().simple().to_string();
-        let account = Account { user: format!("holdfast-test-{id}"), password: id.into(), ca_file: None };
-        Self { database: database.clone(), account }
-    }
-
-    fn url(&self, name: &str) -> DatabaseUrl {
-        DatabaseUrl { host: "127.0.0.1".to_owned(), port: self.database.port, database: name.to_owned() }
-    }
-
-    fn databases(&self, cells: Cells) -> Databases {
-        let account = self.account.clone();
-        Databases { nova_api: self.url("nova_api"), cells, cinder: Some(self.url("cinder")), account }
-    }
-
-    /// Cells as an operator lists them.
-    fn listed(&self) -> Databases {
-        let cells = [("cell0", "nova_cell0"), ("cell1", "nova")];
-        let cells = cells.map(|(name, database)| (name.to_owned(), self.url(database)));
-        self.databases(Cells::Listed(BTreeMap::from(cells)))
-    }
-
-    /// Cells as Nova's own table tells them.
-    fn read(&self) -> Databases {
-        self.databases(Cells::Read { template: self.url("nova_api") })
-    }
-
-    /// Does what an operator does with the printed statements.
-    fn grant(&self, databases: &Databases) -> Result<()> {
-        use secrecy::ExposeSecret as _;
-        let password = format!("'{}'", self.account.password.expose_secret());
-        for statement in Grants(databases).to_sql().lines() {
-            let statement = statement.replace("'PASSWORD'", &password);
-            for cell in ["nova", "nova_cell0"] {
-                self.database.run(&statement.replace("CELL_DATABASE", cell))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for DatabaseUser {
-    fn drop(&mut self) {
-        let _ = self.database.run(&format!("DROP USER IF EXISTS '{}'@'%'", self.account.user));
-    }
-}
 
 /// A flavor with more memory than a host has, and less than a quota allows; removed when dropped.
 struct HugeFlavor {

@@ -94,6 +94,7 @@ impl CloudCommand {
             Self::CreateInstance(it) => (&it.project_id, &it.user_id),
             Self::DeleteInstance(it) => (&it.project_id, &it.user_id),
             Self::CheckRestorePlan(it) => (&it.project_id, &it.user_id),
+            Self::CheckQuotas(it) => (&it.project_id, &it.user_id),
             Self::WriteRecords(_) | Self::RemoveRecords(_) => return None,
         };
         owner(project_id, user_id).ok()

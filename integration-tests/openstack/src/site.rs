@@ -1,0 +1,116 @@
+//! A whole Holdfast before the real cloud, for one project: a broker and a catalog of its own, and each service with the driver
+//! of an OpenStack. It leaves nothing behind.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use integration_tests::world::{CloudSections, Spec, World};
+use model::{HostName, Owner};
+use rest_api::Client;
+use runtime::Entropy;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::account::Account;
+use crate::database_user::DatabaseUser;
+use crate::lab::Lab;
+use crate::people::People;
+use crate::project::Project;
+
+/// What a member of a project needs to ask for jobs here.
+const TRUSTEE_ROLE: &str = "member";
+
+/// The services, and who they are in the cloud.
+#[derive(Debug)]
+pub struct Site {
+    pub world: World,
+    people: People,
+    /// Of dmapi; it goes with us.
+    _database_user: DatabaseUser,
+    scratch: Scratch,
+    dir: tempfile::TempDir,
+}
+
+/// Where the hypervisor puts old blocks; removed when dropped.
+#[derive(Debug)]
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Site {
+    /// Starts it; its user is the project's.
+    pub fn open(lab: &Lab, project: &Project) -> Result<Self> {
+        let (owner, token) = log_in(project)?;
+        let people = People::create(lab)?;
+        let dir = tempfile::Builder::new().prefix("holdfast-site-").tempdir()?;
+        let database_user = DatabaseUser::new(lab.database()?);
+        database_user.grant(&database_user.read())?;
+        let scratch = Scratch(PathBuf::from(format!(
+            "/var/lib/libvirt/qemu/holdfast-test-{}",
+            Entropy.uuid().simple()
+        )));
+        let cloud = CloudSections {
+            controller: "[cloud]\nkind = \"openstack\"\n".to_owned(),
+            dmapi: dmapi_section(&database_user, dir.path())?,
+            datamover: datamover_section(lab, &scratch),
+        };
+        let spec = Spec {
+            hosts: vec![compute_host(lab)?],
+            project: owner.project_id,
+            auth: Some(people.auth_with(dir.path(), TRUSTEE_ROLE)?),
+            cloud: Some(cloud),
+            ..Spec::default()
+        };
+        let mut world = World::start(&dir.path().join("world"), spec)?;
+        world.client = Client::new(world.client.endpoint().clone(), &token)?;
+        world.token = token;
+        Ok(Self { world, people, _database_user: database_user, scratch, dir })
+    }
+
+    /// Stops it, and removes whom it was.
+    pub fn close(self) -> Result<()> {
+        let Self { world, people, scratch, dir, .. } = self;
+        drop(world);
+        drop((scratch, dir));
+        people.close()
+    }
+}
+
+fn log_in(project: &Project) -> Result<(Owner, SecretString)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let account = Account::of(project).await?;
+        Ok((account.owner.clone(), account.session.token().await?.secret().clone()))
+    })
+}
+
+/// The only one, as Nova calls it.
+fn compute_host(lab: &Lab) -> Result<HostName> {
+    let arguments = ["compute", "service", "list", "--service", "nova-compute", "-f", "value", "-c", "Host"];
+    let hosts = lab.admin(&arguments, "")?;
+    Ok(hosts.lines().next().context("the cloud has no compute host")?.trim().parse()?)
+}
+
+fn dmapi_section(user: &DatabaseUser, folder: &std::path::Path) -> Result<String> {
+    let password_file = folder.join("database.password");
+    std::fs::write(&password_file, user.account.password.expose_secret())?;
+    Ok(format!(
+        "[cloud]\nkind = \"openstack\"\ndefault_pool = \"default\"\n\n[cloud.database]\nuser = \"{}\"\n\
+         password_file = {password_file:?}\nnova_api = \"mysql://{}\"\ncinder = \"mysql://{}\"\n",
+        user.account.user,
+        user.url("nova_api"),
+        user.url("cinder"),
+    ))
+}
+
+fn datamover_section(lab: &Lab, scratch: &Scratch) -> String {
+    let ceph = &lab.ceph;
+    format!(
+        "[cloud]\nkind = \"openstack\"\ninstances_path = {:?}\nscratch_dir = {:?}\n\n\
+         [[cloud.ceph]]\nconf = {:?}\nuser = \"{}\"\npool = \"{}\"\n",
+        lab.instances_dir, scratch.0, ceph.conf, ceph.user, ceph.pool,
+    )
+}
