@@ -4,8 +4,12 @@ use crate::source::Source;
 use crate::tree::{Finding, Tree, is_test};
 
 /// The drivers: folder and name of the crate.
-const DRIVERS: [(&str, &str); 2] =
-    [("crates/directory-cloud/", "directory_cloud"), ("crates/nova-placement/", "nova_placement")];
+const DRIVERS: [(&str, &str); 4] = [
+    ("crates/directory-cloud/", "directory_cloud"),
+    ("crates/openstack-cloud/", "openstack_cloud"),
+    ("crates/nova-placement/", "nova_placement"),
+    ("crates/libvirt-host/", "libvirt_host"),
+];
 
 /// Imports of a driver outside of its crate, wiring, tests and the demo.
 #[must_use]

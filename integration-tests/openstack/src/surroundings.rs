@@ -128,7 +128,8 @@ impl Surroundings {
     }
 }
 
-async fn make_network(account: &Account) -> Result<(Value, Value)> {
+/// A network of the project's own, with a subnet.
+pub async fn make_network(account: &Account) -> Result<(Value, Value)> {
     let body = json!({"network": {"name": "inner", "description": "of the test"}});
     let network = account.make(Network, "/networks", "network", body).await?;
     let body = json!({"subnet": {

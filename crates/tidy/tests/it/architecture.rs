@@ -116,8 +116,16 @@ fn a_cloud_named_above_its_port_is_found() {
     let tree = Tree::of(&[
         ("services/controller/src/engine.rs", "//! It.\nuse directory_cloud::DirectoryCloud;"),
         ("services/controller/src/wiring.rs", "//! It.\nuse directory_cloud::DirectoryCloud;"),
+        ("services/controller/src/app.rs", "//! It.\nuse openstack_cloud::OpenStackCloud;"),
+        ("crates/openstack-cloud/src/lib.rs", "//! It.\nuse openstack_cloud as this;"),
         ("services/controller/src/rest.rs", "//! It.\n// directory_cloud in a comment is no import"),
         ("services/controller/tests/it/main.rs", "//! It.\nuse directory_cloud::DirectoryCloud;"),
     ]);
-    assert_finds(&cloud_findings(&tree), &["services/controller/src/engine.rs: names directory_cloud"]);
+    assert_finds(
+        &cloud_findings(&tree),
+        &[
+            "services/controller/src/app.rs: names openstack_cloud",
+            "services/controller/src/engine.rs: names directory_cloud",
+        ],
+    );
 }

@@ -4,12 +4,13 @@ use anyhow::Result;
 use cloud::conformance::{self, Ground};
 use cloud::{Cloud as _, NewInstance, NewVolume, Planned, Tag};
 use model::{ByteCount, DiskFormat, ErrorClass, InstanceId, VolumeId};
-use openstack::Service::{BlockStorage, Compute};
+use openstack::Service::{BlockStorage, Compute, Network};
 use openstack_tests::account::Account;
 use openstack_tests::cutting_proxy::CuttingProxy;
 use openstack_tests::lab::Lab;
 use openstack_tests::phase::Phase;
 use openstack_tests::project::Project;
+use openstack_tests::surroundings;
 use runtime::Entropy;
 
 fn make_volume(tag: &str) -> NewVolume {
@@ -83,7 +84,21 @@ async fn an_effect_whose_answer_was_lost_is_found_and_not_made_twice() -> Result
     let phase = Phase::begin("lost answers: instance");
     let proxy = CuttingProxy::start(&account.session.endpoint(Compute).await?).await?;
     let lossy = Account::by_way_of(&project, Compute, proxy.port).await?.cloud();
-    let ground = project.create_volume_server("ground", &["--volume", &volume.to_string()])?;
+    // Only in a network of one's own one may choose addresses.
+    let (network, _) = surroundings::make_network(&account).await?;
+    let network = network["id"].as_str().unwrap().to_owned();
+    let ground = project.create_one(&[
+        "server",
+        "create",
+        "ground",
+        "--wait",
+        "--flavor",
+        &lab.flavor_diskless,
+        "--network",
+        &network,
+        "--volume",
+        &volume.to_string(),
+    ])?;
     let description = account.cloud().describe_instance(owner, ground.parse()?).await?;
     project.run(&["server", "delete", "--wait", &ground])?;
     project.wait_for_status(&["volume"], &volume.to_string(), "available")?;
@@ -104,13 +119,10 @@ async fn an_effect_whose_answer_was_lost_is_found_and_not_made_twice() -> Result
     let addresses = |of: &cloud::InstanceDescription| {
         of.ports.iter().map(|port| (port.mac_address.clone(), port.fixed_ips.clone())).collect::<Vec<_>>()
     };
-    assert_eq!(
-        addresses(&again)[0].1,
-        addresses(&new.description)[0].1,
-        "its addresses are free, and its again"
-    );
+    assert_eq!(addresses(&again), addresses(&new.description), "they are free, and its own again");
     lossy.delete_instances(owner, &new.tag).await?;
     lossy.delete_volumes(owner, &Tag::from_text("lost/volume/0")).await?;
+    account.session.delete_if_there(Network, &format!("/networks/{network}")).await?;
     assert_eq!(account.cloud().list_resources(owner).await?, before, "nothing is left");
     drop(phase);
     project.close()
