@@ -38,7 +38,7 @@ async fn an_image_outside_the_folder_is_refused() {
         check_refused(&toy, "CLOUD_UNSAFE_NAME").await;
         assert_eq!(
             toy.host("host-a").freeze(stranger()).await.unwrap().count,
-            2,
+            3,
             "what does not open the image is not concerned"
         );
     }
