@@ -78,6 +78,15 @@ fn settings(databases: Option<Databases>, api: Option<openstack::Config>) -> Set
     Settings { databases, api, pools }
 }
 
+fn delete_server(project: &Project, server: &str) -> Result<()> {
+    project.run(&["server", "delete", server])?;
+    wait::until(STATE_MAX, "the server is gone", || {
+        let servers = project.json(&["server", "list"])?;
+        let is_listed = |row: &serde_json::Value| row["ID"] == server;
+        Ok((!servers.as_array().is_some_and(|rows| rows.iter().any(is_listed))).then_some(()))
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_and_volumes_are_found_by_databases_and_by_api_in_each_of_their_states() -> Result<()> {
     let lab = Lab::from_env()?;
@@ -96,6 +105,8 @@ async fn servers_and_volumes_are_found_by_databases_and_by_api_in_each_of_their_
     project.wait_for_status(&["server"], &never.to_string(), "ERROR")?;
     drop(huge);
     sources.assert_located(never, &Located::NeverPlaced).await?;
+    delete_server(&project, &never.to_string())?;
+    sources.assert_located(never, &Located::Deleted).await?;
     sources.assert_located(InstanceId::from_uuid(Entropy.uuid()), &Located::Nowhere).await?;
     drop(phase);
 
@@ -131,12 +142,7 @@ async fn servers_and_volumes_are_found_by_databases_and_by_api_in_each_of_their_
     drop(phase);
 
     let phase = Phase::begin("placement: deleted");
-    project.run(&["server", "delete", &server])?;
-    wait::until(STATE_MAX, "the server is gone", || {
-        let servers = project.json(&["server", "list"])?;
-        let is_listed = |row: &serde_json::Value| row["ID"] == server.as_str();
-        Ok((!servers.as_array().is_some_and(|rows| rows.iter().any(is_listed))).then_some(()))
-    })?;
+    delete_server(&project, &server)?;
     sources.assert_located(id, &Located::Deleted).await?;
     drop(phase);
     project.close()
