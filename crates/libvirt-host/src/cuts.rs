@@ -34,10 +34,14 @@ pub(crate) struct Cuts {
     pub(crate) records: Records,
     pub(crate) scratch: Scratch,
     turns: Turns,
+    endings: Endings,
 }
 
 /// One at a time may change what is recorded of an instance.
 type Turns = Arc<Mutex<BTreeMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>>;
+
+/// Why cuts are being ended by us, until their records say so.
+type Endings = Arc<Mutex<BTreeMap<SnapshotId, String>>>;
 
 /// What is recorded of an instance, for the one whose turn it is.
 pub(crate) struct Turn {
@@ -48,7 +52,7 @@ pub(crate) struct Turn {
 
 impl Cuts {
     pub(crate) fn new(virsh: Virsh, records: Records, scratch: Scratch) -> Self {
-        Self { virsh, records, scratch, turns: Turns::default() }
+        Self { virsh, records, scratch, turns: Turns::default(), endings: Endings::default() }
     }
 
     /// Takes up what an earlier process left: checkpoints leave the domains, cuts that stand are watched again.
@@ -86,7 +90,7 @@ impl Cuts {
                 CutKind::AsIs { .. } if cut.snapshot_id == snapshot => return Ok(Moment::AsIs),
                 CutKind::Job { .. } if cut.snapshot_id == snapshot && stands => return Ok(Moment::Cut),
                 CutKind::Job { run_id, is_begun: true, ended, .. } if cut.snapshot_id == snapshot => {
-                    return Err(self.lost(instance, *run_id, ended.as_deref()).await?);
+                    return Err(self.lost((instance, snapshot), *run_id, ended.as_deref()).await?);
                 }
                 CutKind::Job { .. } if stands => {
                     return Err(Error::CutBusy { instance, other: cut.snapshot_id });
@@ -145,6 +149,16 @@ impl Cuts {
             Err(Error::ForeignInstance { .. }) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Says why a cut is about to be ended: whoever finds it gone knows it at once.
+    pub(crate) fn note_ending(&self, snapshot: SnapshotId, reason: &str) {
+        self.endings.lock().unwrap_or_else(PoisonError::into_inner).insert(snapshot, reason.to_owned());
+    }
+
+    /// Why the cut is being ended by us.
+    pub(crate) fn ending(&self, snapshot: SnapshotId) -> Option<String> {
+        self.endings.lock().unwrap_or_else(PoisonError::into_inner).get(&snapshot).cloned()
     }
 
     /// Ends the job of this cut, if it runs.
@@ -302,6 +316,7 @@ impl Cuts {
             self.abort(instance, snapshot).await?;
             self.scratch.remove(snapshot)?;
         }
+        self.endings.lock().unwrap_or_else(PoisonError::into_inner).remove(&snapshot);
         let record = &mut turn.record;
         record.cut = None;
         match (keep_changes, cut.kind) {

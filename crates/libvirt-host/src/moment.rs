@@ -2,7 +2,7 @@
 //! is not proven to stand is lost.
 
 use cloud::{Base, ChangeRecord, Changes, SourceDisk, SourceQuery};
-use model::{DiskLocation, ImageFile, InstanceId, NbdExport};
+use model::{DiskLocation, ImageFile, InstanceId, NbdExport, SnapshotId};
 use std::path::PathBuf;
 
 use crate::Error;
@@ -21,7 +21,7 @@ impl Cuts {
         let (instance, disk) = (query.instance_id, &query.disk_id);
         let cut = disks.get(disk).ok_or_else(|| Error::NoSuchDisk { instance, disk: disk.clone() })?;
         if !self.stands(instance, query.snapshot_id).await? {
-            return Err(self.lost(instance, run_id, ended.as_deref()).await?);
+            return Err(self.lost((instance, query.snapshot_id), run_id, ended.as_deref()).await?);
         }
         let record = || ChangeRecord::DirtyBitmap(BITMAP.to_owned());
         let changes = cut.since.map(|since| Changes { since, record: record() });
@@ -75,7 +75,7 @@ impl Cuts {
         if self.stands(query.instance_id, query.snapshot_id).await? {
             return Ok(());
         }
-        Err(self.lost(query.instance_id, run_id, ended.as_deref()).await?)
+        Err(self.lost((query.instance_id, query.snapshot_id), run_id, ended.as_deref()).await?)
     }
 
     /// Errors: `PointInTimeLost`.
@@ -92,7 +92,7 @@ impl Cuts {
     /// Errors: it cannot be seen.
     pub(crate) async fn lost(
         &self,
-        instance: InstanceId,
+        (instance, snapshot): (InstanceId, SnapshotId),
         run_id: u32,
         ended: Option<&str>,
     ) -> Result<Error, Error> {
@@ -101,12 +101,13 @@ impl Cuts {
             Err(Error::ForeignInstance { .. }) => return Ok(lost(instance, GONE)),
             Err(error) => return Err(error),
         };
+        let ending = self.ending(snapshot);
         let reason = match domain.run_id {
             None => "the instance was stopped",
             Some(run) if run != run_id => {
                 "the instance was stopped and started again, as a hard reboot and a rebuild do"
             }
-            Some(_) => ended.unwrap_or(
+            Some(_) => ended.or(ending.as_deref()).unwrap_or(
                 "the backup job in its hypervisor was ended by somebody else, as the creation of an image does",
             ),
         };

@@ -24,20 +24,27 @@ enum Sight {
     MustEnd(String),
 }
 
-/// Watches until the cut ends.
+/// Watches until the cut ends. A watch that panics is begun anew: a guest depends on it.
 pub(crate) fn start(cuts: &Cuts, instance: InstanceId, snapshot: SnapshotId, size: ByteCount) {
     let cuts = cuts.clone();
     tokio::spawn(async move {
-        let mut turn = 0;
-        loop {
-            match look(&cuts, instance, snapshot, size, turn % GUEST_TURNS == 0).await {
-                Sight::Well => tokio::time::sleep(ROOM_PAUSE).await,
-                Sight::Over => return,
-                Sight::MustEnd(reason) => return end(&cuts, instance, snapshot, &reason).await,
-            }
-            turn = turn.wrapping_add(1);
+        while let Err(error) = tokio::spawn(watch(cuts.clone(), instance, snapshot, size)).await {
+            tracing::error!(instance_id = %instance, %error, "the watch of a cut panicked and begins anew");
+            tokio::time::sleep(ROOM_PAUSE).await;
         }
     });
+}
+
+async fn watch(cuts: Cuts, instance: InstanceId, snapshot: SnapshotId, size: ByteCount) {
+    let mut turn = 0;
+    loop {
+        match look(&cuts, instance, snapshot, size, turn % GUEST_TURNS == 0).await {
+            Sight::Well => tokio::time::sleep(ROOM_PAUSE).await,
+            Sight::Over => return,
+            Sight::MustEnd(reason) => return end(&cuts, instance, snapshot, &reason).await,
+        }
+        turn = turn.wrapping_add(1);
+    }
 }
 
 async fn look(
@@ -82,6 +89,7 @@ async fn look(
 /// Ends the job at once; what is recorded waits for its turn.
 async fn end(cuts: &Cuts, instance: InstanceId, snapshot: SnapshotId, reason: &str) {
     tracing::warn!(instance_id = %instance, snapshot_id = %snapshot, reason, "a cut is ended early");
+    cuts.note_ending(snapshot, reason);
     if let Err(error) = cuts.abort(instance, snapshot).await {
         tracing::error!(instance_id = %instance, snapshot_id = %snapshot, %error, "a cut that must end could not be ended");
     }

@@ -1,12 +1,13 @@
 //! Is what is recorded as unchanged really so? A random sample of it is read all the same and compared with the parent, in
-//! every run: a bitmap or a storage that forgets changes would else spoil every snapshot from here on, unseen.
+//! every run: a bitmap or a storage that forgets changes would else spoil every snapshot from here on, unseen. Attempts of
+//! the same snapshot take the same sample, so that none forgets what an earlier one found.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chunk_store::BackupSession;
 use disk::DiskReader;
-use runtime::Entropy;
+use model::SnapshotId;
 
 use super::{Means, slots};
 use crate::outcome::Halt;
@@ -33,6 +34,7 @@ pub(super) async fn find_lie(
     reader: &DiskReader,
     session: &BackupSession,
     unchanged: &[Range<u64>],
+    snapshot_id: SnapshotId,
 ) -> Result<Option<u64>, Halt> {
     let slot_count = session.slot_count();
     let chunk_size = session.slot_length(0).max(1);
@@ -41,8 +43,8 @@ pub(super) async fn find_lie(
     let mut candidates = slots::common(unchanged, &slots::touched(&allocated, chunk_size, slot_count));
     candidates.extend(slots::common(unchanged, &session.parent_slots()));
     let all = candidates.iter().map(|range| range.end - range.start).sum::<u64>();
-    for _ in 0..(all / ONE_OF).clamp(SLOTS_MIN, SLOTS_MAX).min(all) {
-        let slot = pick(&candidates, all, Entropy.fraction());
+    for number in 0..(all / ONE_OF).clamp(SLOTS_MIN, SLOTS_MAX).min(all) {
+        let slot = pick(&candidates, all, fraction(snapshot_id, number));
         let length = session.slot_length(slot);
         means.rate.take(length).await;
         let bytes = reader.read(slot * chunk_size, length).await;
@@ -55,6 +57,13 @@ pub(super) async fn find_lie(
         }
     }
     Ok(None)
+}
+
+/// In `0.0..1.0`: another for each number, the same for each attempt.
+fn fraction(snapshot_id: SnapshotId, number: u64) -> f64 {
+    let seed = [snapshot_id.uuid().as_bytes().as_slice(), &number.to_le_bytes()].concat();
+    let [a, b, c, d, ..] = *blake3::hash(&seed).as_bytes();
+    f64::from(u32::from_le_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// The slot at `fraction` of all `count` slots of `ranges`.
@@ -76,7 +85,22 @@ fn pick(ranges: &[Range<u64>], count: u64, fraction: f64) -> u64 {
 #[cfg(test)]
 #[allow(clippy::single_range_in_vec_init)] // one range is what is meant
 mod tests {
+    use runtime::Entropy;
+
     use super::*;
+
+    #[test]
+    fn a_sample_is_the_same_for_each_attempt_and_another_for_each_snapshot() {
+        let sample = |id| (0..64).map(|number| fraction(id, number)).collect::<Vec<_>>();
+        let (one, other) = (SnapshotId::from_uuid(Entropy.uuid()), SnapshotId::from_uuid(Entropy.uuid()));
+        assert_eq!(sample(one), sample(one));
+        assert_ne!(sample(one), sample(other));
+        let mean = sample(one).iter().sum::<f64>() / 64.0;
+        assert!(
+            (0.2..0.8).contains(&mean) && sample(one).iter().all(|&at| (0.0..1.0).contains(&at)),
+            "{mean}"
+        );
+    }
 
     #[test]
     fn each_slot_may_be_picked_and_no_other() {

@@ -129,7 +129,7 @@ async fn open_disk(
     let lie = tokio::select! {
         biased; // both are cancel safe
         halt = control.stopped() => return Err(halt),
-        lie = audit::find_lie(means, &reader, session, &unchanged) => lie?,
+        lie = audit::find_lie(means, &reader, session, &unchanged, backup.snapshot_id) => lie?,
     };
     if let Some(slot) = lie {
         return distrust(session, slot).map(|reason| (reader, Some(reason)));
