@@ -12,7 +12,6 @@
 //! The record is written before the hypervisor is asked, so that whatever a killed process left is found again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cloud::{CutRequest, Moment};
@@ -263,8 +262,7 @@ impl Cuts {
         }
         turn.record.on_domain = true;
         self.records.save(instance, &turn.record)?;
-        let folder = self.scratch.make(snapshot)?;
-        let begun = self.ask_to_begin(turn, snapshot, &folder, &disks, base).await;
+        let begun = self.ask_to_begin(turn, snapshot, &disks, base).await;
         let cleared = self.clear_domain(turn).await;
         if let Err(error) = begun.and(cleared) {
             if let Err(undone) = self.end(turn, false).await {
@@ -282,11 +280,11 @@ impl Cuts {
         &self,
         turn: &Turn,
         snapshot: SnapshotId,
-        folder: &Path,
         disks: &BTreeMap<DiskId, CutDisk>,
         base: Option<SnapshotId>,
     ) -> Result<(), Error> {
         let instance = turn.instance;
+        let folder = self.scratch.make(snapshot)?;
         if base.is_some() {
             self.redefine(turn, Some(snapshot)).await?;
         }
@@ -299,7 +297,7 @@ impl Cuts {
             })
             .collect();
         let name = |id| checkpoint_name(id);
-        let backup = job_xml::backup(&self.scratch.socket(snapshot), folder, &jobs, base.map(name));
+        let backup = job_xml::backup(&self.scratch.socket(snapshot), &folder, &jobs, base.map(name));
         let backup = self.records.write(instance, "backup-job", &backup)?;
         let checkpoint = job_xml::checkpoint(&checkpoint_name(snapshot), &jobs);
         let checkpoint =
