@@ -42,7 +42,7 @@ pub(crate) async fn describe(
 ) -> Result<InstanceDescription, Failure> {
     let server = find_server(calls, owner, id).await?;
     states::check(&server)?;
-    let collected = collect(calls, service, owner, server).await?;
+    let collected = Box::pin(collect(calls, service, owner, server)).await?; // it holds every call
     let volumes = collected.volumes.clone();
     let description = assemble::assemble(collected)?;
     refusals::check(&description)?;
