@@ -1,16 +1,18 @@
 //! A typed client of the API. Called by the command line and by tests.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{ProjectId, RestoreId, SagaId, SnapshotId, WorkloadId};
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use crate::token_source::{Given, TokenSource};
 use crate::{
     DeadLetter, DeadLetterBody, DeadLetterList, DeadLetterOrder, DeadLetterOutcome, DeadLetterOutcomes,
     DeadLetterSummary, Error, ErrorBody, ErrorDetail, Health, NewDecision, NewRestore, NewRestoreBody,
@@ -95,21 +97,23 @@ impl fmt::Display for Endpoint {
 pub struct Client {
     http: reqwest::Client,
     endpoint: Endpoint,
+    tokens: Arc<dyn TokenSource>,
 }
 
 impl Client {
-    /// Makes a client; nothing is sent yet.
+    /// Makes a client with one token; nothing is sent yet.
     ///
     /// Errors: `Error::Token` for a token that is no header value.
     pub fn new(endpoint: Endpoint, token: &SecretString) -> Result<Self, Error> {
-        let mut token = HeaderValue::from_str(token.expose_secret()).map_err(|_| Error::Token)?;
-        token.set_sensitive(true);
-        let headers = HeaderMap::from_iter([(
-            TOKEN_HEADER.to_ascii_lowercase().parse().expect("a constant header name is valid"),
-            token,
-        )]);
+        sensitive(token)?;
+        Self::with_tokens(endpoint, Arc::new(Given(token.clone())))
+    }
+
+    /// Makes a client that asks for a token before each request; nothing is sent yet.
+    ///
+    /// Errors: `Error::NotReachable` when this machine cannot speak HTTP.
+    pub fn with_tokens(endpoint: Endpoint, tokens: Arc<dyn TokenSource>) -> Result<Self, Error> {
         let http = reqwest::Client::builder()
-            .default_headers(headers)
             .user_agent(concat!("holdfast/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT_MAX)
             .timeout(REQUEST_TIMEOUT_MAX)
@@ -118,7 +122,7 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|source| Error::NotReachable { url: endpoint.to_string(), source })?;
-        Ok(Self { http, endpoint })
+        Ok(Self { http, endpoint, tokens })
     }
 
     /// Where this client sends to.
@@ -343,7 +347,8 @@ impl Client {
     ) -> Result<R, Error> {
         let text = url.to_string();
         let not_reachable = |source| Error::NotReachable { url: text.clone(), source };
-        let mut request = self.http.request(method, url);
+        let token = self.tokens.token().await.map_err(|reason| Error::Login { reason })?;
+        let mut request = self.http.request(method, url).header(TOKEN_HEADER, sensitive(&token)?);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -360,6 +365,13 @@ impl Client {
             None => Err(foreign(&text, status)),
         }
     }
+}
+
+/// A header that no log shows.
+fn sensitive(token: &SecretString) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(token.expose_secret()).map_err(|_| Error::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// One trust comes as a list.

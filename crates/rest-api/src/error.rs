@@ -97,6 +97,8 @@ pub enum Error {
     Endpoint { endpoint: String, reason: String },
     #[error("the token has characters that cannot be sent")]
     Token,
+    #[error("no token: {reason}")]
+    Login { reason: String },
     #[error("failed to reach {url}")]
     NotReachable {
         url: String,
@@ -118,7 +120,7 @@ impl Error {
     pub const fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } | Self::Foreign { status, .. } => Some(*status),
-            Self::Endpoint { .. } | Self::Token | Self::NotReachable { .. } => None,
+            Self::Endpoint { .. } | Self::Token | Self::Login { .. } | Self::NotReachable { .. } => None,
         }
     }
 }

@@ -11,6 +11,7 @@ mod snapshot;
 mod status;
 mod target;
 mod time;
+mod token_source;
 mod trust;
 mod workload;
 
@@ -39,6 +40,7 @@ pub use status::{
 };
 pub use target::{Health, Target, TargetList};
 pub use time::ApiTime;
+pub use token_source::TokenSource;
 pub use trust::{NewTrust, NewTrustBody, Trust, TrustList, TrustMetadata, TrustValidity};
 pub use workload::{
     Link, NewWorkload, NewWorkloadBody, NewWorkloadInstance, StorageUsage, UsageByKind, Workload,

@@ -2,11 +2,13 @@
 //! not be typed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use clap::Args;
 use model::ProjectId;
 use openstack::{Config, Service, Session};
-use rest_api::{Client, Endpoint};
+use rest_api::{Client, Endpoint, TokenSource};
 use secrecy::SecretString;
 
 use crate::error::Error;
@@ -52,23 +54,16 @@ impl Connection {
                 ));
             }
         };
-        let (token, project) = match (token, &session) {
-            (Some(token), _) => (token, self.project(&endpoint)?),
-            (None, Some(session)) => {
-                let token = session.token().await?.secret().clone();
-                (token, Some(self.project_of(session).await?))
-            }
-            (None, None) => {
-                let token = variable("OS_TOKEN").map(SecretString::from);
-                let token = token.ok_or_else(|| {
-                    Error::usage(
-                        "no token: set HOLDFAST_TOKEN or give --token-file, or name a cloud with --os-cloud",
-                    )
-                })?;
-                (token, self.project(&endpoint)?)
-            }
-        };
-        Ok(Client::new(Endpoint::parse(&endpoint, project.as_ref())?, &token)?)
+        if let (None, Some(session)) = (&token, session) {
+            let project = self.project_of(&session).await?;
+            let endpoint = Endpoint::parse(&endpoint, Some(&project))?;
+            return Ok(Client::with_tokens(endpoint, Arc::new(Login(session)))?);
+        }
+        let endpoint = Endpoint::parse(&endpoint, self.project(&endpoint)?.as_ref())?;
+        let token = token.or_else(|| variable("OS_TOKEN").map(SecretString::from)).ok_or_else(|| {
+            Error::usage("no token: set HOLDFAST_TOKEN or give --token-file, or name a cloud with --os-cloud")
+        })?;
+        Ok(Client::new(endpoint, &token)?)
     }
 
     /// Whether anybody said where the service is.
@@ -122,6 +117,20 @@ impl Connection {
             return Ok(None);
         }
         Ok(Some(Session::new(Config::find(self.os_cloud.as_deref())?)?))
+    }
+}
+
+/// A cloud's login gives tokens as long as somebody waits for a job, and that may be longer than a token lasts.
+#[derive(Debug)]
+struct Login(Session);
+
+#[async_trait]
+impl TokenSource for Login {
+    async fn token(&self) -> Result<SecretString, String> {
+        match self.0.token().await {
+            Ok(token) => Ok(token.secret().clone()),
+            Err(error) => Err(error.failure().to_string()),
+        }
     }
 }
 

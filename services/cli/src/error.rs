@@ -93,6 +93,7 @@ impl From<rest_api::Error> for Error {
                 );
                 Self::new(Exit::NotReachable, message)
             }
+            rest_api::Error::Login { .. } => Self::new(Exit::NotReachable, error.to_string()),
             rest_api::Error::Foreign { .. } => Self::new(Exit::NotReachable, error.to_string()),
             rest_api::Error::Refused { status, detail, request_id } => Self::new(
                 exit_of(*status, &detail.error_code),

@@ -326,3 +326,42 @@ trustee_role = {trustee_role:?}
 "#
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_printed_sections_are_ones_that_the_controller_takes() {
+        let order = Registration {
+            service_type: "workloads".to_owned(),
+            service_name: "holdfast".to_owned(),
+            region: None,
+            public_url: String::new(),
+            internal_url: String::new(),
+            admin_url: String::new(),
+            trustee_role: "backup \"lead\"".to_owned(),
+            user: "holdfast".to_owned(),
+            user_roles: Vec::new(),
+            user_domain: "Default".to_owned(),
+            project: "service".to_owned(),
+            project_domain: "Default".to_owned(),
+            password_file: PathBuf::from("password"),
+            interface: Interface::Internal,
+            is_dry_run: false,
+        };
+        let printed = section(&order, "https://k.example/v3", "here", "ca_file = \"/etc/ca.pem\"\n");
+        let (before, rest) = crate::config::EXAMPLE.split_once("[auth]").unwrap();
+        let (_, after) = rest.split_once("[cloud]").unwrap();
+        let config: crate::config::Config =
+            toml::from_str(&format!("{before}{printed}[cloud]{after}")).unwrap();
+        config.check().unwrap();
+        assert_eq!(config.auth.keystone.trustee_role, order.trustee_role);
+        let section = config.openstack.unwrap();
+        assert!(section.password_file.unwrap().is_absolute());
+        assert_eq!(
+            (section.region.as_deref(), section.interface.as_deref()),
+            (Some("here"), Some("internal"))
+        );
+    }
+}
