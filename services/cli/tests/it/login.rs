@@ -11,15 +11,23 @@ use crate::fixture::{MEMBER, Service};
 
 /// A Keystone that knows one password, and gives the token of a member of project acme.
 fn start_keystone(workloads: &str) -> String {
+    start_keystone_with(&[MEMBER], workloads)
+}
+
+/// One that gives these tokens in turn; each but the last ends at once.
+fn start_keystone_with(tokens: &'static [&'static str], workloads: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let endpoint = json!({ "interface": "public", "region_id": "here", "region": "here", "url": workloads });
-    let token = json!({ "token": {
-        "user": { "id": "u1", "name": "alice" }, "project": { "id": "acme", "name": "Acme" },
-        "issued_at": "2026-11-27T20:00:00.000000Z", "expires_at": "2026-11-27T21:00:00.000000Z",
-        "catalog": [{ "type": "workloads", "name": "holdfast", "endpoints": [endpoint] }],
-    }});
+    let token = move |is_last: bool| {
+        json!({ "token": {
+            "user": { "id": "u1", "name": "alice" }, "project": { "id": "acme", "name": "Acme" },
+            "issued_at": "2026-11-27T20:00:00.000000Z", "expires_at": if is_last { "2026-11-27T21:00:00.000000Z" } else { "2026-11-27T20:00:00.000000Z" },
+            "catalog": [{ "type": "workloads", "name": "holdfast", "endpoints": [endpoint] }],
+        }})
+    };
     std::thread::spawn(move || {
+        let mut left = tokens;
         for stream in listener.incoming() {
             let mut stream = BufReader::new(stream.unwrap());
             let mut length = 0;
@@ -35,7 +43,12 @@ fn start_keystone(workloads: &str) -> String {
             let body: Value = serde_json::from_slice(&body).unwrap();
             let is_right = body["auth"]["identity"]["password"]["user"]["password"] == "right";
             let (status, text) = match is_right {
-                true => (format!("201 Created\r\nX-Subject-Token: {MEMBER}"), token.to_string()),
+                true => {
+                    let given = left[0];
+                    let is_last = left.len() == 1;
+                    left = if is_last { left } else { &left[1..] };
+                    (format!("201 Created\r\nX-Subject-Token: {given}"), token(is_last).to_string())
+                }
                 false => {
                     ("401 Unauthorized".to_owned(), json!({ "error": { "message": "who?" } }).to_string())
                 }
@@ -117,4 +130,12 @@ async fn a_login_that_is_refused_says_who_and_a_catalog_without_the_service_what
     let mut elsewhere = variables(&keystone, "right");
     elsewhere.push(("OS_REGION_NAME", "there".to_owned()));
     run_with(elsewhere, &["workload", "list"]).await.check_refused(5, "holdfast-controller register");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_ends_while_somebody_waits_is_renewed() {
+    let service = Service::start().await;
+    let keystone = start_keystone_with(&["ended", "ended-too", MEMBER], &service.url);
+    let listed = run_with(variables(&keystone, "right"), &["workload", "list"]).await;
+    assert_eq!(listed.exit, 0, "{listed:?}");
 }
