@@ -180,7 +180,15 @@ impl Catalog {
             Pools::Sqlite { writer, .. } => writer.execute(sqlx::raw_sql(sql)).await.map(drop),
             Pools::MariaDb(pool) => pool.execute(sqlx::raw_sql(sql)).await.map(drop),
         };
-        outcome.map_err(|error| Error::from_sqlx("a migration", error))
+        match outcome {
+            // Neither back end has a portable `ADD COLUMN IF NOT EXISTS`; both say it in these words.
+            Err(sqlx::Error::Database(error))
+                if error.message().to_lowercase().contains("duplicate column name") =>
+            {
+                Ok(())
+            }
+            outcome => outcome.map_err(|error| Error::from_sqlx("a migration", error)),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The tables. Types differ per back end, texts of statements do not. Each migration may be run again: MariaDB commits
-//! at every DDL statement, so a migration that broke half way is finished by running it anew.
+//! at every DDL statement, so a migration that broke half way is finished by running it anew: a column that is there is no
+//! error.
 
 use crate::database::{Backend, Catalog};
 use crate::error::{Error, Result};
@@ -19,6 +20,7 @@ const MIGRATIONS: &[&[&str]] = &[
     ],
     &[include_str!("schema/0002_service.sql")],
     &[include_str!("schema/0003_trust.sql")],
+    &[include_str!("schema/0004_base.sql")],
 ];
 
 const VERSION_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version (version $int NOT NULL PRIMARY KEY, applied_at $int NOT NULL)$table";

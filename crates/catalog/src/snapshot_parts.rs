@@ -62,6 +62,8 @@ statements! {
     LIST_LINEAGE_SNAPSHOTS = "SELECT snapshot_disk.snapshot_id AS snapshot_id FROM snapshot_disk JOIN snapshot ON snapshot.id = snapshot_disk.snapshot_id WHERE snapshot_disk.lineage_id = ? AND snapshot.status IN ('available', 'restoring') ORDER BY snapshot.created_at DESC, snapshot.id DESC";
     UPDATE_SNAPSHOT_DISK = "UPDATE snapshot_disk SET lineage_id = ?, volume_id = ?, device = ?, size_bytes = ?, format = ?, status = ?, bytes_total = ?, bytes_done = ?, bytes_read = ?, bytes_stored = ?, duration_ms = ?, manifest_digest = ?, parent_snapshot_id = ? WHERE snapshot_id = ? AND instance_id = ? AND disk_id = ?";
     UPDATE_SNAPSHOT_DISK_PROGRESS = "UPDATE snapshot_disk SET status = 'running', bytes_total = ?, bytes_done = ?, bytes_read = ?, bytes_stored = ? WHERE snapshot_id = ? AND instance_id = ? AND disk_id = ? AND status IN ('pending', 'running')";
+    DELETE_SNAPSHOT_INSTANCE = "DELETE FROM snapshot_instance WHERE snapshot_id = ? AND instance_id = ?";
+    DELETE_SNAPSHOT_INSTANCE_DISKS = "DELETE FROM snapshot_disk WHERE snapshot_id = ? AND instance_id = ?";
     DELETE_SNAPSHOT_INSTANCES = "DELETE FROM snapshot_instance WHERE snapshot_id = ?";
     DELETE_SNAPSHOT_DISKS = "DELETE FROM snapshot_disk WHERE snapshot_id = ?";
 }
@@ -184,6 +186,12 @@ impl Tx {
     pub async fn delete_snapshot_parts(&mut self, id: SnapshotId) -> Result<()> {
         self.execute(&DELETE_SNAPSHOT_DISKS, values![id]).await?;
         self.execute(&DELETE_SNAPSHOT_INSTANCES, values![id]).await.map(drop)
+    }
+
+    /// The same of one instance.
+    pub async fn delete_snapshot_parts_of(&mut self, id: SnapshotId, instance_id: InstanceId) -> Result<()> {
+        self.execute(&DELETE_SNAPSHOT_INSTANCE_DISKS, values![id, instance_id]).await?;
+        self.execute(&DELETE_SNAPSHOT_INSTANCE, values![id, instance_id]).await.map(drop)
     }
 }
 

@@ -122,7 +122,7 @@ macro_rules! text_values {
 
 text_values! {
     ids: model::WorkloadId, model::InstanceId, model::SnapshotId, model::RestoreId, model::SagaId, model::JobId,
-        model::LineageId, model::TargetId, model::VolumeId, model::MessageId;
+        model::LineageId, model::TargetId, model::VolumeId, model::VolumeSnapshotId, model::MessageId;
     words: model::WorkloadState, model::SnapshotState, model::SnapshotKind, model::RestoreState, model::Consistency,
         model::DiskFormat, crate::words::PartStatus, crate::words::RestoreKind, crate::words::JobDirection,
         crate::words::JobState, crate::words::ServiceKind, crate::words::TimerKind, crate::words::TrustState;

@@ -1,7 +1,7 @@
 //! Workloads and the instances they protect. A workload's lock is its status and the saga that holds it.
 
 use model::{
-    InstanceId, Owner, ProjectId, SagaId, TargetId, Timestamp, UserId, WorkloadEvent, WorkloadId,
+    InstanceId, KeepBase, Owner, ProjectId, SagaId, TargetId, Timestamp, UserId, WorkloadEvent, WorkloadId,
     WorkloadState,
 };
 
@@ -25,6 +25,7 @@ pub struct WorkloadRow {
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub error_message: Option<String>,
+    pub keep_base: KeepBase,
 }
 
 impl WorkloadRow {
@@ -53,9 +54,9 @@ pub struct WorkloadFilter {
 }
 
 statements! {
-    INSERT_WORKLOAD = "INSERT INTO workload (id, project_id, user_id, name, description, status, saga_id, target_id, created_at, updated_at, error_message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    GET_WORKLOAD = "SELECT id, project_id, user_id, name, description, status, saga_id, target_id, created_at, updated_at, error_message FROM workload WHERE id = ?";
-    LIST_WORKLOADS = "SELECT id, project_id, user_id, name, description, status, saga_id, target_id, created_at, updated_at, error_message FROM workload WHERE (? IS NULL OR project_id = ?) AND ((? IS NULL AND status <> 'deleted') OR status = ?) ORDER BY created_at DESC, id DESC LIMIT ?";
+    INSERT_WORKLOAD = "INSERT INTO workload (id, project_id, user_id, name, description, status, saga_id, target_id, created_at, updated_at, error_message, keep_base) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    GET_WORKLOAD = "SELECT id, project_id, user_id, name, description, status, saga_id, target_id, created_at, updated_at, error_message, keep_base FROM workload WHERE id = ?";
+    LIST_WORKLOADS = "SELECT id, project_id, user_id, name, description, status, saga_id, target_id, created_at, updated_at, error_message, keep_base FROM workload WHERE (? IS NULL OR project_id = ?) AND ((? IS NULL AND status <> 'deleted') OR status = ?) ORDER BY created_at DESC, id DESC LIMIT ?";
     UPDATE_WORKLOAD = "UPDATE workload SET name = ?, description = ?, updated_at = ? WHERE id = ?";
     UPDATE_WORKLOAD_STATUS = "UPDATE workload SET status = ?, saga_id = ?, error_message = ?, updated_at = ? WHERE id = ? AND status = ? AND ((? IS NULL AND saga_id IS NULL) OR saga_id = ?)";
     INSERT_WORKLOAD_INSTANCE = "INSERT INTO workload_instance (instance_id, workload_id, name) VALUES (?, ?, ?)";
@@ -79,6 +80,7 @@ impl Tx {
             row.created_at,
             row.updated_at,
             row.error_message.as_deref(),
+            row.keep_base.as_str(),
         ];
         self.execute(&INSERT_WORKLOAD, values).await.map(drop)
     }
@@ -218,6 +220,7 @@ impl WorkloadRow {
             created_at: row.time("created_at")?,
             updated_at: row.time("updated_at")?,
             error_message: row.text_opt("error_message")?,
+            keep_base: row.parse("keep_base")?,
         })
     }
 }

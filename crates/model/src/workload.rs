@@ -8,6 +8,39 @@ use serde::{Deserialize, Serialize};
 use crate::IllegalTransition;
 use crate::InvalidState;
 
+/// Whether the newest snapshot's points in time stay in the storage, so that it can list what changed since.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeepBase {
+    /// Where the storage can.
+    #[default]
+    Auto,
+    /// Users want to delete their volumes at any time; changed disks are read whole.
+    Never,
+}
+
+impl KeepBase {
+    /// The word in the database and the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Never => "never",
+        }
+    }
+}
+
+impl FromStr for KeepBase {
+    type Err = InvalidState;
+    fn from_str(text: &str) -> Result<Self, InvalidState> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "never" => Ok(Self::Never),
+            _ => Err(InvalidState { noun: "choice of keep_base", text: text.to_owned() }),
+        }
+    }
+}
+
 /// Where a workload stands. The words are those of T4O's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

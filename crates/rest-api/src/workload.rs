@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{InstanceId, ProjectId, TargetId, WorkloadId};
+use model::{InstanceId, KeepBase, ProjectId, TargetId, WorkloadId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -35,6 +35,9 @@ pub struct NewWorkload {
     pub encryption: Option<LooseBool>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, Value>,
+    /// Ours: whether the storage keeps the newest point in time, so that the next snapshot reads only what changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_base: Option<KeepBase>,
 }
 
 /// An instance to protect: `{"instance-id": "<uuid>"}`, `{"id": ..}` or the bare id.
@@ -113,6 +116,9 @@ pub struct Workload {
     pub instances: Vec<WorkloadInstance>,
     pub jobschedule: Value,
     pub metadata: BTreeMap<String, Value>,
+    /// Ours.
+    #[serde(default)]
+    pub keep_base: KeepBase,
     pub storage_usage: StorageUsage,
 }
 

@@ -9,8 +9,9 @@ use catalog::{
     WorkloadRow,
 };
 use model::{
-    ByteCount, DiskFormat, DiskId, InstanceId, JobId, LineageId, MessageId, RestoreId, RestoreState, SagaId,
-    SnapshotId, SnapshotKind, SnapshotState, TargetId, Timestamp, WorkloadId, WorkloadState,
+    ByteCount, DiskFormat, DiskId, InstanceId, JobId, KeepBase, LineageId, MessageId, RestoreId,
+    RestoreState, SagaId, SnapshotId, SnapshotKind, SnapshotState, TargetId, Timestamp, WorkloadId,
+    WorkloadState,
 };
 use runtime::{Clock, Entropy, ManualClock};
 use sandbox::MariaDb;
@@ -72,6 +73,7 @@ pub(crate) fn make_workload() -> WorkloadRow {
         created_at: NOW,
         updated_at: NOW,
         error_message: None,
+        keep_base: KeepBase::Never,
     }
 }
 

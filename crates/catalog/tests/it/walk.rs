@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use catalog::{
     Catalog, DiskProgress, IntakeKeyRow, JobDirection, JobFilter, JobGrant, JobProgress, JobState,
-    OutboxDepth, PartStatus, RestoreFilter, SagaCount, SagaEventRow, SagaFilter, ServiceKind, ServiceSign,
-    SnapshotFilter, TimerKind, TimerRow, TrustFilter, TrustRow, TrustState, WorkloadFilter,
+    LineageBaseRow, OutboxDepth, PartStatus, RestoreFilter, SagaCount, SagaEventRow, SagaFilter, ServiceKind,
+    ServiceSign, SnapshotFilter, TimerKind, TimerRow, TrustFilter, TrustRow, TrustState, WorkloadFilter,
     WorkloadInstanceRow, WorkloadRow, statement_names,
 };
 use model::{
     ByteCount, Consistency, InstanceId, RestoreEvent, RestoreState, SnapshotEvent, SnapshotKind,
-    SnapshotState, VolumeId,
+    SnapshotState, VolumeId, VolumeSnapshotId,
 };
 use runtime::Entropy;
 
@@ -139,9 +139,20 @@ async fn walk_snapshot(catalog: &Catalog, workload: &WorkloadRow) {
     assert_eq!(tx.list_snapshots(&filter).await.unwrap(), [row.clone()]);
     assert_eq!(tx.list_lineage_snapshots(lineage.id).await.unwrap(), [row.id]);
     assert_eq!(tx.list_lineages(workload.id).await.unwrap()[0].latest_snapshot_id, Some(row.id));
+    let base = LineageBaseRow {
+        lineage_id: lineage.id,
+        snapshot_id: row.id,
+        volume_snapshot_id: id(VolumeSnapshotId::from_uuid),
+        tag: "saga/step/0".to_owned(),
+    };
+    tx.set_lineage_base(&base).await.unwrap();
+    assert_eq!(tx.get_lineage_base(lineage.id).await.unwrap(), Some(base));
+    tx.delete_lineage_base(lineage.id).await.unwrap();
+    assert_eq!(tx.get_lineage_base(lineage.id).await.unwrap(), None);
     assert!(tx.release_lineage_lease(lineage.id, row.saga_id).await.unwrap());
     tx.acquire_lineage_lease(lineage.id, row.saga_id).await.unwrap();
     tx.delete_lineage(lineage.id, row.saga_id).await.unwrap();
+    tx.delete_snapshot_parts_of(row.id, instance.instance_id).await.unwrap();
     tx.delete_snapshot_parts(row.id).await.unwrap();
     tx.apply_snapshot_event(row.id, SnapshotEvent::Delete).await.unwrap();
     assert_eq!(tx.list_snapshots(&SnapshotFilter::default()).await.unwrap(), []);

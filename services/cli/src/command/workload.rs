@@ -1,6 +1,7 @@
 //! `holdfast workload …`
 
 use clap::{Args, Subcommand};
+use model::KeepBase;
 use rest_api::{NewWorkload, NewWorkloadInstance, Workload};
 
 use super::Session;
@@ -8,8 +9,17 @@ use crate::error::Error;
 use crate::names::find_workload;
 
 const LIST_COLUMNS: &[&str] = &["id", "name", "status", "created_at"];
-const SHOW_COLUMNS: &[&str] =
-    &["id", "name", "description", "status", "backup_target_id", "error_msg", "created_at", "updated_at"];
+const SHOW_COLUMNS: &[&str] = &[
+    "id",
+    "name",
+    "description",
+    "status",
+    "backup_target_id",
+    "keep_base",
+    "error_msg",
+    "created_at",
+    "updated_at",
+];
 const INSTANCE_COLUMNS: &[&str] = &["id", "name"];
 
 #[derive(Debug, Subcommand)]
@@ -45,6 +55,10 @@ pub(crate) struct Create {
     /// Name or id of the backup target; without it, the service's default.
     #[arg(long)]
     target: Option<String>,
+    /// Whether the storage keeps the newest point in time, so that the next snapshot reads only what changed: auto (where
+    /// it can) or never (users may then delete their volumes at any time).
+    #[arg(long, value_name = "auto|never", default_value = "auto")]
+    keep_base: KeepBase,
 }
 
 impl Verb {
@@ -61,6 +75,7 @@ impl Verb {
                         .map(|text| NewWorkloadInstance(bare_id(text)))
                         .collect(),
                     backup_target: create.target,
+                    keep_base: Some(create.keep_base),
                     ..NewWorkload::default()
                 };
                 show(session, &client.create_workload(workload).await?)

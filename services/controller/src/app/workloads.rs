@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use catalog::{SnapshotFilter, SnapshotRow, Tx, WorkloadFilter, WorkloadInstanceRow, WorkloadRow};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use model::{Failure, InstanceId, Owner, WorkloadId, WorkloadState};
+use model::{Failure, InstanceId, KeepBase, Owner, WorkloadId, WorkloadState};
 
 use super::retrying::retrying;
 use super::text::{check_description, check_name, shown};
@@ -25,6 +25,7 @@ pub struct Request {
     pub instance_ids: Vec<InstanceId>,
     /// Name or id of a target; `None`: the first of the configuration.
     pub target: Option<String>,
+    pub keep_base: KeepBase,
 }
 
 /// A workload with what belongs to it.
@@ -60,6 +61,7 @@ pub async fn create(state: &AppState, caller: &Caller, request: &Request) -> Res
         created_at: now,
         updated_at: now,
         error_message: None,
+        keep_base: request.keep_base,
     };
     let instances: Vec<WorkloadInstanceRow> = names
         .into_iter()

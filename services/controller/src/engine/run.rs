@@ -162,10 +162,10 @@ impl<'a> Run<'a> {
             }
             Incoming::Failed { at, failure, effect_free } => {
                 let tolerance = self.remote(at).and_then(|remote| remote.tolerance);
-                match tolerance.and_then(|tolerance| tolerance.answer(&failure, at.attempt)) {
+                match tolerance.and_then(|tolerance| tolerance.output(&failure, at.attempt)) {
                     Some(instead) => {
                         tracing::info!(saga_id = %self.row.id, step = self.name(at), code = failure.code, "failure is tolerated");
-                        Incoming::Succeeded { at, output: Output::Remote(instead) }
+                        Incoming::Succeeded { at, output: instead }
                     }
                     None => Incoming::Failed { at, failure, effect_free },
                 }

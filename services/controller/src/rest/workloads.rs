@@ -65,5 +65,6 @@ fn read_request(new: NewWorkload) -> Result<workloads::Request, Reply> {
         description: new.description,
         instance_ids: ids?,
         target: new.backup_target,
+        keep_base: new.keep_base.unwrap_or_default(),
     })
 }

@@ -2,7 +2,7 @@
 //! refuses it before it is learned (`fits`).
 
 use cloud::{InstanceDescription, Moment};
-use model::{ByteCount, Timestamp};
+use model::{ByteCount, InstanceId, Timestamp};
 use proto::common::v1::LocalMoment;
 use proto::rep::v1::job_succeeded::Result as Wire;
 
@@ -61,6 +61,13 @@ pub(super) fn lineages_acquired(output: &Output) -> Option<LineagesAcquired> {
     match output {
         Output::Catalog(CatalogAnswer::LineagesAcquired(acquired)) => Some(acquired.clone()),
         _ => None,
+    }
+}
+
+pub(super) fn instances_changed(output: &Output) -> Vec<(InstanceId, String)> {
+    match output {
+        Output::Catalog(CatalogAnswer::InstancesChanged(changed)) => changed.clone(),
+        _ => Vec::new(),
     }
 }
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use cloud::InstanceDescription;
 use model::{
-    ByteCount, Consistency, DiskFormat, DiskId, InstanceId, LineageId, SnapshotId, SnapshotKind, Timestamp,
-    UserId, VolumeId,
+    ByteCount, Consistency, DiskFormat, DiskId, InstanceId, KeepBase, LineageId, SnapshotId, SnapshotKind,
+    Timestamp, UserId, VolumeId, VolumeSnapshotId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,13 +24,17 @@ pub enum CatalogOp {
     EndSnapshot(snapshot_create::Params),
     /// Finds or makes the lineage of every disk, leases it, and chooses the parents. Answer: `LineagesAcquired`.
     AcquireLineages { params: snapshot_create::Params, instances: Vec<InstanceDescription> },
+    /// The same for instances that are cut once more: their parts are collected anew. Answer: `LineagesAcquired`.
+    AcquireLineagesAgain { params: snapshot_create::Params, instances: Vec<InstanceDescription> },
     /// Gives back whatever lineages this saga holds, and removes those that never held a snapshot.
     ReleaseLineages(snapshot_create::Params),
-    /// Refuses when the set of disks changed since the description; else the snapshot goes on to uploading.
+    /// Finds the instances whose set of disks changed since the description. Where they may be cut again, the snapshot goes
+    /// on to uploading with the others; else it is refused. Answer: `InstancesChanged`.
     CheckInstances {
         params: snapshot_create::Params,
         before: Vec<InstanceDescription>,
         after: Vec<InstanceDescription>,
+        may_cut_again: bool,
     },
     /// The pivot: every lease still ours, every manifest as transferred, and the snapshot is available.
     /// Answer: `SnapshotCommitted`.
@@ -55,6 +59,8 @@ pub enum CatalogAnswer {
     Done,
     SnapshotBegun(SnapshotBegun),
     LineagesAcquired(LineagesAcquired),
+    /// With what changed, in words.
+    InstancesChanged(Vec<(InstanceId, String)>),
     SnapshotCommitted(Timestamp),
     SnapshotPinned(SnapshotPinned),
 }
@@ -67,6 +73,7 @@ pub struct SnapshotBegun {
     pub workload_description: String,
     pub workload_created_at: Timestamp,
     pub workload_updated_at: Timestamp,
+    pub keep_base: KeepBase,
     pub snapshot_user_id: UserId,
     pub snapshot_name: String,
     pub snapshot_description: String,
@@ -94,6 +101,37 @@ pub struct LineageLease {
     pub parent_snapshot_id: Option<SnapshotId>,
     /// No snapshot of the lineage was ever committed.
     pub is_new: bool,
+    /// The volume snapshot that was kept for this snapshot to build on.
+    pub base: Option<KeptBase>,
+}
+
+/// A volume snapshot that outlives its snapshot's saga.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptBase {
+    /// Whose point in time it is.
+    pub snapshot_id: SnapshotId,
+    pub volume_snapshot_id: VolumeSnapshotId,
+    pub tag: String,
+}
+
+impl LineageLease {
+    /// What changed is asked for since the parent, or not at all.
+    #[must_use]
+    pub fn usable_base(&self) -> Option<&KeptBase> {
+        self.base.as_ref().filter(|base| self.parent_snapshot_id == Some(base.snapshot_id))
+    }
+
+    /// Why a base that was kept is of no use for an increment, for people.
+    #[must_use]
+    pub fn base_mismatch(&self) -> Option<String> {
+        let (base, parent) = (self.base.as_ref()?, self.parent_snapshot_id?);
+        (base.snapshot_id != parent).then(|| {
+            format!(
+                "the volume snapshot that was kept is of snapshot {}, not of the parent {parent}",
+                base.snapshot_id
+            )
+        })
+    }
 }
 
 /// What the pivot of a snapshot writes.
@@ -117,6 +155,8 @@ pub struct DiskRecord {
     pub transferred: Transferred,
     /// Read back from the target.
     pub verified_digest: Vec<u8>,
+    /// Its own volume snapshot, when that stays.
+    pub kept_base: Option<KeptBase>,
 }
 
 /// The figures of one transfer.

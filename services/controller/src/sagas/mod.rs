@@ -17,6 +17,7 @@ pub mod remote;
 pub use job_id::job_id;
 
 use catalog_op::{CatalogAnswer, CatalogOp};
+use model::Failure;
 use remote::Remote;
 
 /// What a step, or its compensation, asks for.
@@ -33,6 +34,8 @@ pub enum Request {
 pub enum Output {
     Catalog(CatalogAnswer),
     Remote(answer::Answer),
+    /// None came, and the step goes on without: the failure is one that it tolerates.
+    Tolerated(Failure),
 }
 
 /// A manifest's digest as records and rows write it; `None`: it has not the length of one.

@@ -17,7 +17,7 @@ pub(super) struct RecordPlan<'a> {
     pub(super) params: &'a Params,
     pub(super) begun: &'a SnapshotBegun,
     pub(super) instances: Vec<&'a InstanceDescription>,
-    pub(super) lineages: &'a LineagesAcquired,
+    pub(super) lineages: LineagesAcquired,
 }
 
 /// The records before the first transfer: the snapshot without its results, new lineages, and the workload where the target
@@ -61,9 +61,7 @@ pub(super) fn last(
 
 impl<'a> RecordPlan<'a> {
     /// All disks with their lineages, instance by instance, in boot order.
-    fn disks(
-        &self,
-    ) -> impl Iterator<Item = (&'a InstanceDescription, &'a DiskDescription, &'a LineageLease)> {
+    fn disks(&self) -> impl Iterator<Item = (&'a InstanceDescription, &'a DiskDescription, &LineageLease)> {
         let disks = self
             .instances
             .iter()

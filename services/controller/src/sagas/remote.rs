@@ -8,6 +8,8 @@ use proto::common::v1::{JobHeader, Placement};
 use proto::convert::PlacedAt;
 use proto::rep::v1::job_succeeded::Result as Answer;
 
+use super::Output;
+
 /// Failures of a freeze or thaw that are not the guest's, but of finding it: they fail the step, as the transfer would fail
 /// next.
 pub const NOT_THE_GUEST: &[&str] = &[
@@ -53,7 +55,8 @@ pub struct Tolerance {
     /// A failure that may pass is retried until this attempt; a permanent one is taken at once.
     pub attempts_max: u32,
     pub codes: Codes,
-    pub instead: Answer,
+    /// Absent: the step learns of the failure itself.
+    pub instead: Option<Answer>,
 }
 
 /// Codes that are tolerated.
@@ -73,13 +76,14 @@ impl Codes {
 }
 
 impl Tolerance {
-    /// The answer to go on with after `failure` of attempt number `attempt`, if it is tolerated.
+    /// What to go on with after `failure` of attempt number `attempt`, if it is tolerated.
     #[must_use]
-    pub fn answer(&self, failure: &Failure, attempt: u32) -> Option<Answer> {
+    pub fn output(&self, failure: &Failure, attempt: u32) -> Option<Output> {
         let hopeless = !failure.class.may_pass() || attempt >= self.attempts_max;
         let tolerable = !matches!(failure.class, ErrorClass::Bug | ErrorClass::Cancelled)
             && self.codes.contain(&failure.code);
-        (hopeless && tolerable).then(|| self.instead.clone())
+        let instead = self.instead.clone().map(Output::Remote);
+        (hopeless && tolerable).then(|| instead.unwrap_or_else(|| Output::Tolerated(failure.clone())))
     }
 }
 

@@ -38,6 +38,10 @@ fn snapshot_case(params: &snapshot_create::Params) -> Case<'_, SnapshotCreate, W
     Case { saga_id: SagaId::from_uuid(make_uuid(5)), params, make_world: World::with_local_disks }
 }
 
+fn lossy_case(params: &snapshot_create::Params) -> Case<'_, SnapshotCreate, World> {
+    Case { make_world: World::with_a_loss, ..snapshot_case(params) }
+}
+
 fn restore_case(params: &restore_new::Params) -> Case<'_, RestoreNew, World> {
     Case { saga_id: SagaId::from_uuid(make_uuid(6)), params, make_world: World::with_agents }
 }
@@ -53,23 +57,33 @@ fn a_snapshot_leaves_its_records_and_transfers_and_nothing_else() {
 }
 
 #[test]
+fn a_lost_point_in_time_leaves_no_more_than_another() {
+    let (smooth, lossy) = (snapshot_case(&make_snapshot()).play(), lossy_case(&make_snapshot()).play());
+    assert_eq!(lossy.world.things(), smooth.world.things());
+}
+
+#[test]
 fn each_step_of_a_snapshot_can_fail() {
     snapshot_case(&make_snapshot()).check_each_step_can_fail();
+    lossy_case(&make_snapshot()).check_each_step_can_fail();
 }
 
 #[test]
 fn steps_of_a_snapshot_can_repeat() {
     snapshot_case(&make_snapshot()).check_steps_can_repeat();
+    lossy_case(&make_snapshot()).check_steps_can_repeat();
 }
 
 #[test]
 fn compensations_of_a_snapshot_can_repeat() {
     snapshot_case(&make_snapshot()).check_compensations_can_repeat();
+    lossy_case(&make_snapshot()).check_compensations_can_repeat();
 }
 
 #[test]
 fn a_snapshot_survives_a_crash_or_a_cancel_after_each_event() {
     snapshot_case(&make_snapshot()).check_crash_after_each_event();
+    lossy_case(&make_snapshot()).check_crash_after_each_event();
 }
 
 #[test]

@@ -130,27 +130,6 @@ async fn job_ids_stay_over_attempts_and_a_datamover_away_for_minutes_is_survived
 }
 
 #[tokio::test]
-async fn a_disk_that_comes_while_the_cloud_cuts_fails_the_snapshot() {
-    let mut harness = Harness::start().await;
-    let (_, snapshot_id) = harness.start_snapshot().await;
-    let thaws = play_until(&mut harness, "thaw_guest").await;
-    harness.world.disk_count = 3;
-    for thaw in &thaws {
-        harness.succeed(thaw).await;
-    }
-    harness.play(|_| None).await;
-    let snapshot = harness.snapshot(snapshot_id).await;
-    assert_eq!(snapshot.error_code.as_deref(), Some("INSTANCE_CHANGED"));
-    let message = snapshot.error_message.unwrap();
-    assert!(
-        message.contains("instance web-10 changed") && message.contains("disk vdc was attached"),
-        "{message}"
-    );
-    assert_eq!(harness.world.things(), Vec::<String>::new());
-    harness.assert_nothing_held().await;
-}
-
-#[tokio::test]
 async fn a_manifest_that_reads_back_otherwise_is_never_committed() {
     let mut harness = Harness::start().await;
     let (_, snapshot_id) = harness.start_snapshot().await;

@@ -13,7 +13,7 @@ use controller::engine::{
 };
 use controller::sagas::remote::Command;
 use model::{
-    ByteCount, Failure, HostName, InstanceId, JobId, RestoreId, RestoreState, SagaId, SnapshotId,
+    ByteCount, Failure, HostName, InstanceId, JobId, KeepBase, RestoreId, RestoreState, SagaId, SnapshotId,
     SnapshotKind, SnapshotState, TargetId, Timestamp, UserId, WorkloadId, WorkloadState,
 };
 use prost::{Message as _, Name as _};
@@ -107,6 +107,7 @@ impl Harness {
             created_at: tx.now(),
             updated_at: tx.now(),
             error_message: None,
+            keep_base: KeepBase::Auto,
         })
         .await
         .unwrap();
@@ -255,6 +256,9 @@ impl Harness {
 
     /// Does a command in the world and tells so.
     pub(crate) async fn succeed(&mut self, sent: &Sent) -> Verdict {
+        if let Some(failure) = self.world.loss(&sent.command) {
+            return self.fail(sent, failure).await;
+        }
         let answer = self.world.carry_out(&sent.command);
         self.end(sent, Outcome::Succeeded(answer)).await
     }

@@ -13,5 +13,6 @@ mod pictures;
 mod process;
 mod replies;
 mod rest;
+mod second_round;
 mod stopping;
 mod world;

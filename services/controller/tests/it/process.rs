@@ -13,7 +13,7 @@ use bus_config::{Role, exchange, key, queue};
 use catalog::{Catalog, SnapshotFilter, WorkloadInstanceRow, WorkloadRow};
 use controller::sagas::answer::Answer;
 use directory_cloud::{Builder, NewDirectoryDisk, NewDirectoryInstance};
-use model::{DiskFormat, MessageId, SnapshotState, TargetId, WorkloadState};
+use model::{DiskFormat, KeepBase, MessageId, SnapshotState, TargetId, WorkloadState};
 use prost::{Message, Name};
 use proto::cmd::v1 as cmd;
 use proto::common::v1::JobHeader;
@@ -117,6 +117,7 @@ impl Site {
             created_at: now,
             updated_at: now,
             error_message: None,
+            keep_base: KeepBase::Auto,
         })
         .await
         .unwrap();

@@ -12,7 +12,9 @@ use controller::sagas::remote::Command;
 use controller::sagas::restore_new::RestoreNew;
 use controller::sagas::snapshot_create::SnapshotCreate;
 use controller::sagas::{Output, Request};
-use model::{ByteCount, DiskFormat, InstanceId, LineageId, SnapshotKind, Timestamp, VolumeId};
+use model::{
+    ByteCount, DiskFormat, Failure, InstanceId, KeepBase, LineageId, SnapshotKind, Timestamp, VolumeId,
+};
 use proto::common::v1::LocalMoment;
 use proto::rep::v1 as rep;
 use saga::check::World as SagaWorld;
@@ -28,6 +30,12 @@ pub(crate) struct World {
     thawed: BTreeSet<String>,
     /// How many disks each instance has by now.
     pub(crate) disk_count: u128,
+    /// Whether the storage can list what changed since a volume snapshot of a boot disk.
+    pub(crate) keeps_changes: bool,
+    /// The instance that its user stops after each snapshot's first cut.
+    pub(crate) stops: Option<InstanceId>,
+    /// How often each cut was made.
+    cut_counts: BTreeMap<String, u32>,
     drawn: u128,
 }
 
@@ -79,6 +87,21 @@ impl World {
     /// The same; each instance has a local disk, too.
     pub(crate) fn with_local_disks() -> Self {
         Self { disk_count: 3, ..Self::with_agents() }
+    }
+
+    /// The same; one instance loses its point in time once.
+    pub(crate) fn with_a_loss() -> Self {
+        Self { stops: Some(InstanceId::from_uuid(make_uuid(10))), ..Self::with_local_disks() }
+    }
+
+    /// How a command fails because its point in time was lost.
+    pub(crate) fn loss(&self, command: &Command) -> Option<Failure> {
+        let Command::TransferDisk(it) = command else { return None };
+        let cut = format!("cut {} {}", it.instance_id, it.snapshot_id);
+        let is_lost = self.stops.is_some_and(|id| id.to_string() == it.instance_id)
+            && it.volume_snapshot_id.is_empty()
+            && self.cut_counts.get(&cut) == Some(&1);
+        is_lost.then(|| Failure::permanent("POINT_IN_TIME_LOST", "the instance was stopped"))
     }
 
     /// Everything that lies about.
@@ -133,7 +156,11 @@ impl World {
     fn move_disk(&mut self, command: &Command) -> Answer {
         match command {
             Command::CutDisks(it) => {
-                self.create(format!("cut {} {}", it.instance_id, it.snapshot_id));
+                let cut = format!("cut {} {}", it.instance_id, it.snapshot_id);
+                if !self.things.contains_key(&cut) {
+                    *self.cut_counts.entry(cut.clone()).or_default() += 1;
+                }
+                self.create(cut);
                 Answer::DisksCut(rep::DisksCut { moment: LocalMoment::Cut.into() })
             }
             Command::EndCut(it) => self.remove(&format!("cut {} {}", it.instance_id, it.snapshot_id)),
@@ -154,6 +181,7 @@ impl World {
                     chunks_stored_count: 2,
                     duration_ms: 10,
                     manifest_digest: digest(&it.lineage_id),
+                    keeps_changes: self.keeps_changes && is_boot_disk(&it.disk_id),
                     ..Default::default()
                 })
             }
@@ -188,6 +216,7 @@ impl World {
                     workload_description: String::new(),
                     workload_created_at: Timestamp(1),
                     workload_updated_at: Timestamp(1),
+                    keep_base: KeepBase::Auto,
                     snapshot_user_id: "alice".parse().unwrap(),
                     snapshot_name: "first".to_owned(),
                     snapshot_description: String::new(),
@@ -195,7 +224,8 @@ impl World {
                 })
             }
             CatalogOp::EndSnapshot(_) => self.forget("begun"),
-            CatalogOp::AcquireLineages { instances, .. } => {
+            CatalogOp::AcquireLineages { instances, .. }
+            | CatalogOp::AcquireLineagesAgain { instances, .. } => {
                 self.create("leases".to_owned());
                 let disks = instances.iter().flat_map(|it| it.disks.iter().map(|disk| (it.id, disk)));
                 let lease = |(instance_id, disk): (InstanceId, &DiskDescription)| LineageLease {
@@ -204,6 +234,7 @@ impl World {
                     chunk_size: ByteCount::mib(1),
                     parent_snapshot_id: None,
                     is_new: true,
+                    base: None,
                 };
                 CatalogAnswer::LineagesAcquired(LineagesAcquired {
                     disks: disks.map(lease).collect(),
@@ -234,8 +265,8 @@ impl World {
                 })
             }
             CatalogOp::EndRestore { .. } => self.forget("pin"),
-            CatalogOp::CheckInstances { .. }
-            | CatalogOp::ReleaseSnapshot(_)
+            CatalogOp::CheckInstances { .. } => CatalogAnswer::InstancesChanged(Vec::new()),
+            CatalogOp::ReleaseSnapshot(_)
             | CatalogOp::RecordRestore { .. }
             | CatalogOp::ReleaseRestore(_) => CatalogAnswer::Done,
         }
@@ -243,7 +274,13 @@ impl World {
 
     fn serve(&mut self, request: Request) -> Output {
         match request {
-            Request::Remote(remote) => Output::Remote(self.carry_out(&remote.command)),
+            Request::Remote(remote) => match self.loss(&remote.command) {
+                Some(failure) => {
+                    let tolerance = remote.tolerance.expect("nothing is lost twice");
+                    tolerance.output(&failure, 1).expect("the loss is tolerated")
+                }
+                None => Output::Remote(self.carry_out(&remote.command)),
+            },
             Request::Catalog(op) => Output::Catalog(self.record(&op)),
         }
     }
@@ -303,6 +340,11 @@ fn pinned_disk(instance_id: InstanceId, disk: &DiskDescription) -> PinnedDisk {
         bootable: disk.bootable,
         image_properties: BTreeMap::new(),
     }
+}
+
+/// As `make_instance` numbers them.
+fn is_boot_disk(id: &str) -> bool {
+    id.parse::<Uuid>().is_ok_and(|id| id.as_u128().is_multiple_of(16))
 }
 
 fn lineage_of(instance_id: InstanceId, disk: &DiskDescription) -> LineageId {

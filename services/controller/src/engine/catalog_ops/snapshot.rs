@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use catalog::{NewLineage, PartStatus, SnapshotDiskRow, SnapshotFilter, SnapshotInstanceRow, SnapshotRow};
+use catalog::{
+    LineageBaseRow, NewLineage, PartStatus, SnapshotDiskRow, SnapshotFilter, SnapshotInstanceRow, SnapshotRow,
+};
 use cloud::{DiskDescription, InstanceDescription};
 use model::{
     ByteCount, DiskId, Failure, LineageId, SnapshotEvent, SnapshotId, SnapshotKind, SnapshotState,
@@ -11,7 +13,7 @@ use model::{
 
 use super::{Became, OpCtx, OpError, OpResult, not_found};
 use crate::sagas::catalog_op::{
-    CatalogAnswer, DiskRecord, LineageLease, LineagesAcquired, SnapshotBegun, SnapshotRecord,
+    CatalogAnswer, DiskRecord, KeptBase, LineageLease, LineagesAcquired, SnapshotBegun, SnapshotRecord,
 };
 use crate::sagas::snapshot_create::Params;
 
@@ -29,6 +31,7 @@ pub(super) async fn begin(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
         workload_description: workload.description,
         workload_created_at: workload.created_at,
         workload_updated_at: workload.updated_at,
+        keep_base: workload.keep_base,
         snapshot_user_id: snapshot.user_id,
         snapshot_name: snapshot.name,
         snapshot_description: snapshot.description,
@@ -63,15 +66,7 @@ pub(super) async fn acquire(
     instances: &[InstanceDescription],
 ) -> OpResult {
     ctx.tx.delete_snapshot_parts(params.snapshot_id).await?;
-    let mut leases = Vec::new();
-    for instance in instances {
-        ctx.tx.insert_snapshot_instance(&instance_row(params.snapshot_id, instance)).await?;
-        for disk in instance.disks_to_back_up() {
-            let lease = acquire_one(ctx, params, instance, disk).await?;
-            ctx.tx.insert_snapshot_disk(&disk_row(params.snapshot_id, instance, disk, &lease)).await?;
-            leases.push(lease);
-        }
-    }
+    let leases = acquire_parts(ctx, params, instances).await?;
     let parent = leases.iter().find_map(|lease| lease.parent_snapshot_id);
     let kind = if parent.is_some() { SnapshotKind::Incremental } else { SnapshotKind::Full };
     let mut row = get_snapshot(ctx, params.snapshot_id).await?;
@@ -82,6 +77,38 @@ pub(super) async fn acquire(
     ctx.tx.update_snapshot(&row).await?;
     let workload_is_new = !has_committed_snapshot(ctx, params).await?;
     Ok(CatalogAnswer::LineagesAcquired(LineagesAcquired { disks: leases, kind, workload_is_new }))
+}
+
+pub(super) async fn acquire_again(
+    ctx: &mut OpCtx<'_>,
+    params: &Params,
+    instances: &[InstanceDescription],
+) -> OpResult {
+    for instance in instances {
+        ctx.tx.delete_snapshot_parts_of(params.snapshot_id, instance.id).await?;
+    }
+    let disks = acquire_parts(ctx, params, instances).await?;
+    let kind = get_snapshot(ctx, params.snapshot_id).await?.kind;
+    let workload_is_new = !has_committed_snapshot(ctx, params).await?;
+    Ok(CatalogAnswer::LineagesAcquired(LineagesAcquired { disks, kind, workload_is_new }))
+}
+
+/// The rows of instances and disks, and the lease of each disk.
+async fn acquire_parts(
+    ctx: &mut OpCtx<'_>,
+    params: &Params,
+    instances: &[InstanceDescription],
+) -> Result<Vec<LineageLease>, OpError> {
+    let mut leases = Vec::new();
+    for instance in instances {
+        ctx.tx.insert_snapshot_instance(&instance_row(params.snapshot_id, instance)).await?;
+        for disk in instance.disks_to_back_up() {
+            let lease = acquire_one(ctx, params, instance, disk).await?;
+            ctx.tx.insert_snapshot_disk(&disk_row(params.snapshot_id, instance, disk, &lease)).await?;
+            leases.push(lease);
+        }
+    }
+    Ok(leases)
 }
 
 async fn acquire_one(
@@ -101,12 +128,18 @@ async fn acquire_one(
     let lineage = ctx.tx.get_or_create_lineage(&new).await?;
     let epoch = ctx.tx.acquire_lineage_lease(lineage.id, ctx.saga.id).await?;
     let latest = lineage.latest_snapshot_id;
+    let base = ctx.tx.get_lineage_base(lineage.id).await?.map(|row| KeptBase {
+        snapshot_id: row.snapshot_id,
+        volume_snapshot_id: row.volume_snapshot_id,
+        tag: row.tag,
+    });
     Ok(LineageLease {
         lineage_id: lineage.id,
         epoch,
         chunk_size: lineage.chunk_size_bytes,
         parent_snapshot_id: latest.filter(|_| params.kind == SnapshotKind::Incremental),
         is_new: latest.is_none(),
+        base,
     })
 }
 
@@ -115,25 +148,36 @@ pub(super) async fn release_lineages(ctx: &mut OpCtx<'_>, params: &Params) -> Op
     Ok(CatalogAnswer::Done)
 }
 
+/// With what changed, in words.
+pub(super) fn changed_instances(
+    before: &[InstanceDescription],
+    after: &[InstanceDescription],
+) -> Vec<(InstanceDescription, String)> {
+    let pairs = before.iter().zip(after);
+    pairs.filter_map(|(before, after)| Some((before.clone(), change_of_disks(before, after)?))).collect()
+}
+
 pub(super) async fn check_instances(
     ctx: &mut OpCtx<'_>,
     params: &Params,
-    before: &[InstanceDescription],
-    after: &[InstanceDescription],
+    changed: Vec<(InstanceDescription, String)>,
+    may_cut_again: bool,
 ) -> OpResult {
-    for (before, after) in before.iter().zip(after) {
-        if let Some(change) = change_of_disks(before, after) {
-            return Err(OpError::Refused(Failure::permanent(
-                "INSTANCE_CHANGED",
-                format!(
-                    "instance {} changed while it was being cut: {change}; make the snapshot again",
-                    before.name
-                ),
-            )));
-        }
+    if may_cut_again {
+        ctx.move_snapshot(params.snapshot_id, SnapshotEvent::Upload).await?;
+        let changed = changed.into_iter().map(|(instance, change)| (instance.id, change));
+        return Ok(CatalogAnswer::InstancesChanged(changed.collect()));
     }
-    ctx.move_snapshot(params.snapshot_id, SnapshotEvent::Upload).await?;
-    Ok(CatalogAnswer::Done)
+    match changed.first() {
+        None => Ok(CatalogAnswer::InstancesChanged(Vec::new())),
+        Some((instance, change)) => Err(OpError::Refused(Failure::permanent(
+            "INSTANCE_CHANGED",
+            format!(
+                "instance {} changed while it was being cut, twice: {change}; make the snapshot again",
+                instance.name
+            ),
+        ))),
+    }
 }
 
 /// Says in words what is different between the sets of disks.
@@ -195,12 +239,20 @@ async fn check_disk(ctx: &mut OpCtx<'_>, params: &Params, disk: &DiskRecord) -> 
     let LineageLease { lineage_id, epoch, .. } = disk.lease;
     let latest = Some(params.snapshot_id);
     match ctx.tx.set_lineage_latest(lineage_id, ctx.saga.id, epoch, latest).await {
-        Err(catalog::Error::Fenced { .. }) => Err(OpError::Refused(Failure::permanent(
-            "LINEAGE_LEASE_LOST",
-            format!("the lease of {} went to another job: make the snapshot again", disk.subject),
-        ))),
-        other => other.map_err(OpError::from),
+        Err(catalog::Error::Fenced { .. }) => {
+            return Err(OpError::Refused(Failure::permanent(
+                "LINEAGE_LEASE_LOST",
+                format!("the lease of {} went to another job: make the snapshot again", disk.subject),
+            )));
+        }
+        other => other?,
     }
+    match &disk.kept_base {
+        Some(base) => ctx.tx.set_lineage_base(&base_row(lineage_id, base)).await?,
+        // What was kept until now goes after the pivot.
+        None => ctx.tx.delete_lineage_base(lineage_id).await?,
+    }
+    Ok(())
 }
 
 pub(super) async fn release(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
@@ -297,6 +349,15 @@ fn disk_row(
         duration: Duration::ZERO,
         manifest_digest: None,
         parent_snapshot_id: lease.parent_snapshot_id,
+    }
+}
+
+fn base_row(lineage_id: LineageId, base: &KeptBase) -> LineageBaseRow {
+    LineageBaseRow {
+        lineage_id,
+        snapshot_id: base.snapshot_id,
+        volume_snapshot_id: base.volume_snapshot_id,
+        tag: base.tag.clone(),
     }
 }
 

@@ -38,6 +38,7 @@ pub(in crate::rest) fn show_workload(parts: &Parts) -> Workload {
         instances: parts.instances.iter().map(instance).collect(),
         jobschedule: serde_json::json!({ "enabled": false }),
         metadata: BTreeMap::new(),
+        keep_base: parts.row.keep_base,
         storage_usage: sum_up(parts),
     }
 }

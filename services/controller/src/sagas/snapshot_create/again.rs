@@ -1,0 +1,95 @@
+//! What comes before the second round: all that the first left of the lost instances goes, and they are read anew. Each step
+//! has no branches where nothing was lost. What they take away is taken away for good, so they have no compensation.
+
+use saga::{Branch, Step};
+
+use super::cut::end_cut;
+use super::prepare::{describe_instance, remove_records, write_records};
+use super::round::{self, Round, final_plan, member};
+use super::transfer::purge_transfer;
+use super::{Ctx, Facts, Params, SnapshotCreate};
+use crate::sagas::catalog_op::CatalogOp;
+use crate::sagas::{Output, answer, budget, records};
+
+fn once_if_lost(_: &Params, facts: &Facts) -> Branch {
+    round::count(usize::from(!facts.lost_instances().is_empty()))
+}
+
+// purge_lost_transfers
+
+/// All disks of a lost instance go, also those that arrived: its disks are of one point in time, or of none.
+pub(super) fn purge_lost_transfers() -> Step<SnapshotCreate> {
+    Step::new("purge_lost_transfers")
+        .branches(|_: &Params, facts: &Facts| round::count(transfers_lost(facts).len()))
+        .action(|ctx: &Ctx, branch| {
+            purge_transfer(ctx, Round::First, transfers_lost(ctx.facts)[usize::from(branch)])
+        })
+        .attempts_max(budget::MOVER_CALL_ATTEMPTS)
+        .deadline(budget::MOVER_LONG_DEADLINE)
+}
+
+/// The branches of `transfer_disks` that were for lost instances.
+fn transfers_lost(facts: &Facts) -> Vec<Branch> {
+    let lost = facts.lost_instances();
+    let numbered = (0..).zip(facts.first.disks_cut());
+    numbered.filter(|(_, disk)| lost.contains(&disk.instance_index)).map(|(branch, _)| branch).collect()
+}
+
+// end_lost_cuts
+
+pub(super) fn end_lost_cuts() -> Step<SnapshotCreate> {
+    Step::new("end_lost_cuts")
+        .branches(|_: &Params, facts: &Facts| round::count(cuts_lost(facts).len()))
+        .action(|ctx: &Ctx, branch| {
+            end_cut(ctx, Round::First, cuts_lost(ctx.facts)[usize::from(branch)], false)
+        })
+        .attempts_max(budget::MOVER_CALL_ATTEMPTS)
+        .deadline(budget::MOVER_CALL_DEADLINE)
+}
+
+/// The lost instances with local disks, by their place in `Params`.
+fn cuts_lost(facts: &Facts) -> Vec<Branch> {
+    let lost = facts.lost_instances();
+    facts.first.with_local_disks().into_iter().filter(|place| lost.contains(place)).collect()
+}
+
+// describe_lost_instances
+
+pub(super) fn describe_lost_instances() -> Step<SnapshotCreate> {
+    Step::new("describe_lost_instances")
+        .branches(|_: &Params, facts: &Facts| round::count(facts.lost_instances().len()))
+        .action(|ctx: &Ctx, branch| describe_instance(ctx, member(ctx, Round::Again, branch)))
+        .learn(|facts: &mut Facts, branch, output: &Output| {
+            let place = facts.lost_instances()[usize::from(branch)];
+            facts.again.instances.extend(answer::instance(output).map(|instance| (place, instance)));
+        })
+        .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
+        .deadline(budget::CLOUD_CALL_DEADLINE)
+}
+
+// acquire_lineage_leases_again
+
+/// Disks may have come. What is leased already stays so; `release_lineage_leases` gives all of it back.
+pub(super) fn acquire_lineage_leases_again() -> Step<SnapshotCreate> {
+    Step::new("acquire_lineage_leases_again")
+        .branches(once_if_lost)
+        .action(|ctx: &Ctx, _| {
+            let instances = ctx.facts.again.instances.values().cloned().collect();
+            CatalogOp::AcquireLineagesAgain { params: ctx.params.clone(), instances }.into()
+        })
+        .learn(|facts: &mut Facts, _, output: &Output| {
+            facts.again.lineages = answer::lineages_acquired(output);
+        })
+        .attempts_max(budget::LEASE_ATTEMPTS)
+}
+
+// write_first_records_again
+
+pub(super) fn write_first_records_again() -> Step<SnapshotCreate> {
+    Step::new("write_first_records_again")
+        .branches(once_if_lost)
+        .action(|ctx: &Ctx, _| write_records(ctx, records::first(&final_plan(ctx))))
+        .undo("remove_records", |ctx: &Ctx, _| remove_records(ctx, records::names_new(&final_plan(ctx))))
+        .attempts_max(budget::TARGET_ATTEMPTS)
+        .deadline(budget::CLOUD_CALL_DEADLINE)
+}

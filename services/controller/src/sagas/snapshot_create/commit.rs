@@ -1,0 +1,147 @@
+//! The pivot, and what is left to do behind it: final records, and the cloud as it was, but for what the next snapshot builds on.
+
+use model::{Consistency, KeepBase, Timestamp};
+use saga::{Branch, Step};
+
+use super::cut::{delete_tagged, delete_volume_snapshot, end_cut, volume_snapshot_tag};
+use super::prepare::write_records;
+use super::round::{self, Disk, Round, RoundFacts, final_plan};
+use super::{Ctx, Facts, Params, SnapshotCreate};
+use crate::sagas::catalog_op::{CatalogOp, DiskRecord, KeptBase, SnapshotRecord, Transferred};
+use crate::sagas::{Output, answer, budget, records};
+
+// record_snapshot: the pivot
+
+pub(super) fn record_snapshot() -> Step<SnapshotCreate> {
+    Step::new("record_snapshot")
+        .action(|ctx: &Ctx, _| {
+            CatalogOp::RecordSnapshot { params: ctx.params.clone(), record: snapshot_record(ctx) }.into()
+        })
+        .learn(|facts: &mut Facts, _, output: &Output| {
+            facts.committed_at = answer::snapshot_committed(output)
+        })
+}
+
+fn snapshot_record(ctx: &Ctx) -> SnapshotRecord {
+    let facts = ctx.facts;
+    let disks = (0..).zip(facts.final_disks()).map(|(branch, (round, disk))| {
+        let known = facts.round(round);
+        DiskRecord {
+            instance_id: disk.instance.id,
+            disk_id: disk.disk.id.clone(),
+            subject: disk.subject(),
+            lease: known.lease(disk.index).clone(),
+            transferred: transferred(known, &disk),
+            verified_digest: facts.verified_digests.get(&branch).cloned().unwrap_or_default(),
+            kept_base: kept_base(ctx, round, &disk),
+        }
+    });
+    let consistencies = facts.consistencies();
+    let lowest = consistencies.iter().map(|(_, consistency)| *consistency).min();
+    SnapshotRecord {
+        consistency: lowest.unwrap_or(Consistency::Crash),
+        disks: disks.collect(),
+        consistencies,
+    }
+}
+
+fn transferred(known: &RoundFacts, disk: &Disk) -> Transferred {
+    let figures = known.transferred.get(&disk.index).cloned().unwrap_or_default();
+    let full_read_reason = figures.full_read_reason.or_else(|| known.lease(disk.index).base_mismatch());
+    Transferred { full_read_reason, ..figures }
+}
+
+// write_final_records
+
+pub(super) fn write_final_records() -> Step<SnapshotCreate> {
+    Step::new("write_final_records")
+        .action(|ctx: &Ctx, _| {
+            let committed_at: Timestamp =
+                ctx.facts.committed_at.expect("final records are written once the pivot told when it was");
+            write_records(ctx, records::last(&final_plan(ctx), &snapshot_record(ctx), committed_at))
+        })
+        .deadline(budget::CLOUD_CALL_DEADLINE)
+}
+
+// end_cuts_keeping_changes
+
+pub(super) fn end_cuts_keeping_changes(round: Round) -> Step<SnapshotCreate> {
+    Step::new(round.pick("end_cuts_keeping_changes", "end_cuts_again_keeping_changes"))
+        .branches(move |_: &Params, facts: &Facts| round::count(cuts(facts, round).len()))
+        .action(move |ctx: &Ctx, branch| {
+            end_cut(ctx, round, cuts(ctx.facts, round)[usize::from(branch)], true)
+        })
+        .deadline(budget::MOVER_CALL_DEADLINE)
+}
+
+/// The instances whose cut of this round is in the snapshot.
+fn cuts(facts: &Facts, round: Round) -> Vec<Branch> {
+    let all = facts.round(round).with_local_disks().into_iter();
+    all.filter(|place| facts.counts(round, *place)).collect()
+}
+
+// delete_volume_snapshots
+
+/// All of the round, but those that the next snapshot builds on.
+pub(super) fn delete_volume_snapshots(round: Round) -> Step<SnapshotCreate> {
+    Step::new(round.pick("delete_volume_snapshots", "delete_volume_snapshots_again"))
+        .branches(move |_: &Params, facts: &Facts| round::count(unneeded(facts, round).len()))
+        .action(move |ctx: &Ctx, branch| {
+            delete_volume_snapshot(ctx, round, unneeded(ctx.facts, round)[usize::from(branch)])
+        })
+        .deadline(budget::CLOUD_CALL_DEADLINE)
+}
+
+/// The branches of `create_volume_snapshots` whose volume snapshot is not kept.
+fn unneeded(facts: &Facts, round: Round) -> Vec<Branch> {
+    let numbered = (0..).zip(facts.round(round).volumes());
+    numbered.filter(|(_, (disk, _))| !is_kept(facts, round, disk)).map(|(branch, _)| branch).collect()
+}
+
+/// Whether the volume snapshot of a disk stays as the base of the next snapshot.
+fn is_kept(facts: &Facts, round: Round, disk: &Disk) -> bool {
+    let keep_base = facts.begun.as_ref().map(|begun| begun.keep_base);
+    let transferred = facts.round(round).transferred.get(&disk.index);
+    keep_base == Some(KeepBase::Auto)
+        && facts.counts(round, disk.instance_index)
+        && transferred.is_some_and(|transferred| transferred.keeps_changes)
+}
+
+fn kept_base(ctx: &Ctx, round: Round, disk: &Disk) -> Option<KeptBase> {
+    let known = ctx.facts.round(round);
+    let branch = known.volumes().iter().position(|(volume, _)| volume.index == disk.index)?;
+    let volume_snapshot_id = *known.volume_snapshots.get(&disk.index)?;
+    is_kept(ctx.facts, round, disk).then(|| KeptBase {
+        snapshot_id: ctx.params.snapshot_id,
+        volume_snapshot_id,
+        tag: volume_snapshot_tag(ctx, round, round::count(branch)),
+    })
+}
+
+// delete_earlier_bases
+
+/// What the snapshot before kept: this one has its own, or keeps none any more.
+pub(super) fn delete_earlier_bases() -> Step<SnapshotCreate> {
+    Step::new("delete_earlier_bases")
+        .branches(|_: &Params, facts: &Facts| round::count(earlier_bases(facts).len()))
+        .action(|ctx: &Ctx, branch| {
+            let (subject, tag) = earlier_bases(ctx.facts)[usize::from(branch)].clone();
+            delete_tagged(ctx, tag, subject)
+        })
+        .deadline(budget::CLOUD_CALL_DEADLINE)
+}
+
+/// Subject and tag of each.
+fn earlier_bases(facts: &Facts) -> Vec<(String, String)> {
+    let base = |(round, disk): &(Round, Disk)| {
+        let base = facts.round(*round).lease(disk.index).base.as_ref();
+        base.map(|base| (disk.subject(), base.tag.clone()))
+    };
+    facts.final_disks().iter().filter_map(base).collect()
+}
+
+// release
+
+pub(super) fn release() -> Step<SnapshotCreate> {
+    Step::new("release").action(|ctx: &Ctx, _| CatalogOp::ReleaseSnapshot(ctx.params.clone()).into())
+}

@@ -1,0 +1,240 @@
+//! The point in time: guests are frozen, their disks cut, and thawed at once; then it is looked whether the disks that were
+//! cut are those that the instances have. Once in each round.
+
+use cloud::{Moment, Tag};
+use model::SnapshotId;
+use proto::cmd::v1 as cmd;
+use proto::convert::PlacedAt;
+use proto::rep::v1 as rep;
+use saga::{Branch, Direction, Step};
+
+use super::prepare::describe_instance;
+use super::round::{self, Round, instance_id, instance_subject, member, text};
+use super::{Ctx, Facts, Params, SnapshotCreate};
+use crate::sagas::catalog_op::CatalogOp;
+use crate::sagas::remote::{Codes, NOT_THE_GUEST, Remote, Tolerance};
+use crate::sagas::{Output, Request, answer, budget, job_id};
+
+/// The datamover thaws by its own timer after this long: guests tolerate it, and databases mostly do.
+const FREEZE_DURATION_MAX_MS: u32 = 20_000;
+/// A guest that does not freeze within this many attempts is cut as it is.
+const FREEZE_ATTEMPTS_MAX: u32 = 3;
+/// Answers of dmapi that an instance is on no host any more.
+const GONE: &[&str] = &["INSTANCE_NOT_FOUND", "INSTANCE_DELETED", "INSTANCE_SHELVED", "INSTANCE_NEVER_PLACED"];
+
+fn per_instance(round: Round) -> impl Fn(&Params, &Facts) -> Branch {
+    move |params, facts| round::count(facts.members(round, params).len())
+}
+
+// freeze_guests
+
+pub(super) fn freeze_guests(round: Round) -> Step<SnapshotCreate> {
+    Step::new(round.pick("freeze_guests", "freeze_guests_again"))
+        .branches(per_instance(round))
+        .action(move |ctx: &Ctx, branch| {
+            let place = member(ctx, round, branch);
+            let command = cmd::FreezeGuest {
+                instance_id: instance_id(ctx, place).to_string(),
+                freeze_duration_max_ms: FREEZE_DURATION_MAX_MS,
+                ..Default::default()
+            };
+            // A guest that will not freeze is cut as it is: the snapshot is then as after a power cut.
+            let refused = answer::Answer::GuestFrozen(rep::GuestFrozen { frozen_count: 0 });
+            Remote::placed(PlacedAt::Instance(instance_id(ctx, place)), command, instance_subject(ctx, place))
+                .tolerating(of_the_guest(FREEZE_ATTEMPTS_MAX, refused))
+                .into()
+        })
+        .undo("thaw_guests", move |ctx: &Ctx, branch| thaw_guest(ctx, member(ctx, round, branch)))
+        .attempts_max(budget::MOVER_CALL_ATTEMPTS)
+        .deadline(budget::MOVER_CALL_DEADLINE)
+}
+
+// cut_local_disks
+
+/// All local disks of an instance at one point in time; no volume snapshot can be made of them.
+pub(super) fn cut_local_disks(round: Round) -> Step<SnapshotCreate> {
+    Step::new(round.pick("cut_local_disks", "cut_local_disks_again"))
+        .branches(move |_: &Params, facts: &Facts| round::count(facts.round(round).with_local_disks().len()))
+        .action(move |ctx: &Ctx, branch| {
+            let place = with_local_disks(ctx, round, branch);
+            let disks = ctx.facts.round(round).local_disks_of(place);
+            let command = cmd::CutDisks {
+                instance_id: instance_id(ctx, place).to_string(),
+                snapshot_id: ctx.params.snapshot_id.to_string(),
+                disk_ids: disks.iter().map(|disk| disk.disk.id.to_string()).collect(),
+                base_snapshot_id: text(base_of_local_disks(ctx, round, place).as_ref()),
+                ..Default::default()
+            };
+            let at = PlacedAt::Instance(instance_id(ctx, place));
+            Remote::placed(at, command, instance_subject(ctx, place)).into()
+        })
+        .learn(move |facts: &mut Facts, branch, output: &Output| {
+            let place = facts.round(round).with_local_disks()[usize::from(branch)];
+            let moment: Option<Moment> = answer::disks_cut(output);
+            facts.round_mut(round).cut_moments.extend(moment.map(|moment| (place, moment)));
+        })
+        .undo("end_cuts", move |ctx: &Ctx, branch| {
+            end_cut(ctx, round, with_local_disks(ctx, round, branch), false)
+        })
+        .attempts_max(budget::MOVER_CALL_ATTEMPTS)
+        .deadline(budget::MOVER_CALL_DEADLINE)
+}
+
+/// Ends the cut of an instance on the host that made it, and bars late attempts to make it.
+pub(super) fn end_cut(ctx: &Ctx, round: Round, place: Branch, keep_changes: bool) -> Request {
+    let instances = ctx.facts.round(round).with_local_disks();
+    let branch = instances.iter().position(|it| *it == place).expect("what ends was cut in this round");
+    let step = round.pick("cut_local_disks", "cut_local_disks_again");
+    let cut_job = job_id(ctx.saga_id, step, round::count(branch), Direction::Action);
+    let command = cmd::EndCut {
+        instance_id: instance_id(ctx, place).to_string(),
+        snapshot_id: ctx.params.snapshot_id.to_string(),
+        keep_changes,
+        cut_job_id: cut_job.to_string(),
+        ..Default::default()
+    };
+    // Where nobody cut and the instance is gone, there is nothing to end.
+    let nothing = Some(answer::Answer::Done(rep::Done {}));
+    let gone = Tolerance { attempts_max: 1, codes: Codes::Only(GONE), instead: nothing };
+    let at = PlacedAt::Instance(instance_id(ctx, place));
+    Remote::where_it_ran(cut_job, at, command, instance_subject(ctx, place)).tolerating(gone).into()
+}
+
+fn with_local_disks(ctx: &Ctx, round: Round, branch: Branch) -> Branch {
+    ctx.facts.round(round).with_local_disks()[usize::from(branch)]
+}
+
+/// One for the instance: disks that were in no snapshot yet have none, and are read whole.
+fn base_of_local_disks(ctx: &Ctx, round: Round, place: Branch) -> Option<SnapshotId> {
+    let facts = ctx.facts.round(round);
+    facts.local_disks_of(place).iter().find_map(|disk| facts.lease(disk.index).parent_snapshot_id)
+}
+
+// create_volume_snapshots
+
+pub(super) fn create_volume_snapshots(round: Round) -> Step<SnapshotCreate> {
+    Step::new(volume_snapshots_step(round))
+        .branches(move |_: &Params, facts: &Facts| round::count(facts.round(round).volumes().len()))
+        .action(move |ctx: &Ctx, branch| {
+            let (disk, volume_id) = ctx.facts.round(round).volumes()[usize::from(branch)];
+            let command = cmd::CreateVolumeSnapshot {
+                project_id: ctx.params.project_id.to_string(),
+                user_id: round::user_id(ctx),
+                volume_id: volume_id.to_string(),
+                tag: volume_snapshot_tag(ctx, round, branch),
+                ..Default::default()
+            };
+            Remote::cloud(command, disk.subject()).into()
+        })
+        .learn(move |facts: &mut Facts, branch, output: &Output| {
+            let disk = facts.round(round).volumes()[usize::from(branch)].0.index;
+            facts.round_mut(round).volume_snapshots.extend(answer::created(output).map(|id| (disk, id)));
+        })
+        .undo("delete_volume_snapshots", move |ctx: &Ctx, branch| delete_volume_snapshot(ctx, round, branch))
+        .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
+        .deadline(budget::CLOUD_CALL_DEADLINE)
+}
+
+/// Deletes what `create_volume_snapshots` made for a volume of the round.
+pub(super) fn delete_volume_snapshot(ctx: &Ctx, round: Round, branch: Branch) -> Request {
+    let (disk, _) = ctx.facts.round(round).volumes()[usize::from(branch)];
+    delete_tagged(ctx, volume_snapshot_tag(ctx, round, branch), disk.subject())
+}
+
+pub(super) fn delete_tagged(ctx: &Ctx, tag: String, subject: String) -> Request {
+    let command = cmd::DeleteVolumeSnapshots {
+        project_id: ctx.params.project_id.to_string(),
+        user_id: round::user_id(ctx),
+        tag,
+        ..Default::default()
+    };
+    Remote::cloud(command, subject).into()
+}
+
+/// Finds the volume snapshots of a branch, whether or not anybody heard of their making.
+pub(super) fn volume_snapshot_tag(ctx: &Ctx, round: Round, branch: Branch) -> String {
+    Tag::new(ctx.saga_id, volume_snapshots_step(round), branch).as_str().to_owned()
+}
+
+fn volume_snapshots_step(round: Round) -> &'static str {
+    round.pick("create_volume_snapshots", "create_volume_snapshots_again")
+}
+
+// thaw_guests
+
+/// Settles `freeze_guests`: it runs once on either path.
+pub(super) fn thaw_guests(round: Round) -> Step<SnapshotCreate> {
+    Step::new(round.pick("thaw_guests", "thaw_guests_again"))
+        .settles(round.pick("freeze_guests", "freeze_guests_again"))
+        .branches(per_instance(round))
+        .action(move |ctx: &Ctx, branch| thaw_guest(ctx, member(ctx, round, branch)))
+        .learn(move |facts: &mut Facts, branch, output: &Output| {
+            let place = place(facts, round, branch);
+            let count = answer::thawed_count(output).map(|count| (place, count));
+            facts.round_mut(round).thawed_counts.extend(count);
+        })
+        .attempts_max(budget::MOVER_CALL_ATTEMPTS)
+        .deadline(budget::MOVER_CALL_DEADLINE)
+}
+
+fn thaw_guest(ctx: &Ctx, place: Branch) -> Request {
+    let command = cmd::ThawGuest { instance_id: instance_id(ctx, place).to_string(), ..Default::default() };
+    // A guest that will not be thawed thaws by the datamover's timer; nothing proves then that it was frozen in the cut.
+    let refused = answer::Answer::GuestThawed(rep::GuestThawed { thawed_count: 0 });
+    Remote::placed(PlacedAt::Instance(instance_id(ctx, place)), command, instance_subject(ctx, place))
+        .tolerating(of_the_guest(budget::MOVER_CALL_ATTEMPTS, refused))
+        .into()
+}
+
+fn of_the_guest(attempts_max: u32, instead: answer::Answer) -> Tolerance {
+    Tolerance { attempts_max, codes: Codes::AllBut(NOT_THE_GUEST), instead: Some(instead) }
+}
+
+/// As `member`, for those who learn.
+fn place(facts: &Facts, round: Round, branch: Branch) -> Branch {
+    match round {
+        Round::First => branch,
+        Round::Again => facts.lost_instances()[usize::from(branch)],
+    }
+}
+
+// describe_instances_again, check_instances
+
+pub(super) fn describe_instances_again(round: Round) -> Step<SnapshotCreate> {
+    Step::new(round.pick("describe_instances_again", "describe_lost_instances_again"))
+        .branches(per_instance(round))
+        .action(move |ctx: &Ctx, branch| describe_instance(ctx, member(ctx, round, branch)))
+        .learn(move |facts: &mut Facts, branch, output: &Output| {
+            let place = place(facts, round, branch);
+            let instance = answer::instance(output).map(|instance| (place, instance));
+            facts.round_mut(round).instances_after.extend(instance);
+        })
+        .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
+        .deadline(budget::CLOUD_CALL_DEADLINE)
+}
+
+/// Finds disks that came or went while the cloud cut: the instance is then cut once more, or the snapshot refused with
+/// `INSTANCE_CHANGED`.
+pub(super) fn check_instances(round: Round) -> Step<SnapshotCreate> {
+    Step::new(round.pick("check_instances", "check_instances_again"))
+        .branches(move |params: &Params, facts: &Facts| {
+            round::count(usize::from(!facts.members(round, params).is_empty()))
+        })
+        .action(move |ctx: &Ctx, _| {
+            let facts = ctx.facts.round(round);
+            CatalogOp::CheckInstances {
+                params: ctx.params.clone(),
+                before: facts.instances.values().cloned().collect(),
+                after: facts.instances_after.values().cloned().collect(),
+                may_cut_again: round == Round::First,
+            }
+            .into()
+        })
+        .learn(move |facts: &mut Facts, _, output: &Output| {
+            let changed = answer::instances_changed(output).into_iter();
+            let placed: Vec<_> = changed
+                .filter_map(|(id, change)| facts.round(round).place_of(id).map(|it| (it, change)))
+                .collect();
+            facts.round_mut(round).changed.extend(placed);
+        })
+}

@@ -1,0 +1,244 @@
+//! The two rounds of a snapshot: all instances are cut, and those whose point in time was lost once more. What the steps read
+//! of the facts of either: instances and disks in their one order, and their subjects.
+
+use std::collections::BTreeMap;
+
+use cloud::{DiskDescription, InstanceDescription, Moment};
+use model::{Consistency, InstanceId, VolumeId, VolumeSnapshotId};
+use saga::Branch;
+use serde::{Deserialize, Serialize};
+
+use super::{Ctx, Facts, Params};
+use crate::sagas::catalog_op::{LineageLease, LineagesAcquired, Transferred};
+use crate::sagas::records::RecordPlan;
+
+/// Which round a step belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Round {
+    First,
+    /// Of the lost instances only.
+    Again,
+}
+
+/// What one round learned. Maps are by instance, as in `Params`, or by disk, as in `RoundFacts::disks`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RoundFacts {
+    pub(super) instances: BTreeMap<Branch, InstanceDescription>,
+    pub(super) lineages: Option<LineagesAcquired>,
+    pub(super) frozen_counts: BTreeMap<Branch, u32>,
+    /// Of the local disks, by instance.
+    pub(super) cut_moments: BTreeMap<Branch, Moment>,
+    /// By disk.
+    pub(super) volume_snapshots: BTreeMap<Branch, VolumeSnapshotId>,
+    pub(super) thawed_counts: BTreeMap<Branch, u32>,
+    pub(super) instances_after: BTreeMap<Branch, InstanceDescription>,
+    /// By instance: what changed in its set of disks while it was cut.
+    pub(super) changed: BTreeMap<Branch, String>,
+    /// By disk.
+    pub(super) transferred: BTreeMap<Branch, Transferred>,
+    /// By disk: how its point in time was lost while it was transferred.
+    pub(super) lost: BTreeMap<Branch, String>,
+}
+
+/// One disk of a round.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Disk<'a> {
+    /// Its place in the round.
+    pub(super) index: Branch,
+    /// The place of its instance in `Params`.
+    pub(super) instance_index: Branch,
+    pub(super) instance: &'a InstanceDescription,
+    pub(super) disk: &'a DiskDescription,
+}
+
+impl Round {
+    /// The name of a step in this round. Names are forever: they are in the log.
+    pub(super) const fn pick(self, first: &'static str, again: &'static str) -> &'static str {
+        match self {
+            Self::First => first,
+            Self::Again => again,
+        }
+    }
+}
+
+impl Disk<'_> {
+    pub(super) fn subject(&self) -> String {
+        format!("disk {} of instance {}", self.disk.device, self.instance.name)
+    }
+}
+
+impl RoundFacts {
+    /// All disks, instance by instance, in boot order.
+    pub(super) fn disks(&self) -> Vec<Disk<'_>> {
+        let disks = self.instances.iter().flat_map(|(place, instance)| {
+            let place = *place;
+            instance.disks_to_back_up().map(move |disk| (place, instance, disk))
+        });
+        let numbered = (0..).zip(disks);
+        numbered
+            .map(|(index, (instance_index, instance, disk))| Disk { index, instance_index, instance, disk })
+            .collect()
+    }
+
+    /// The disks that are volumes.
+    pub(super) fn volumes(&self) -> Vec<(Disk<'_>, VolumeId)> {
+        self.disks().into_iter().filter_map(|disk| disk.disk.volume_id.map(|id| (disk, id))).collect()
+    }
+
+    /// The instances that have other disks as well, by their place in `Params`.
+    pub(super) fn with_local_disks(&self) -> Vec<Branch> {
+        let local = self.disks().into_iter().filter(|disk| disk.disk.volume_id.is_none());
+        let mut instances: Vec<Branch> = local.map(|disk| disk.instance_index).collect();
+        instances.dedup();
+        instances
+    }
+
+    /// The disks of an instance that are no volumes.
+    pub(super) fn local_disks_of(&self, instance: Branch) -> Vec<Disk<'_>> {
+        let is_own = |disk: &Disk| disk.instance_index == instance && disk.disk.volume_id.is_none();
+        self.disks().into_iter().filter(is_own).collect()
+    }
+
+    /// The disks that have a point in time: whose instance did not change while it was cut.
+    pub(super) fn disks_cut(&self) -> Vec<Disk<'_>> {
+        self.disks().into_iter().filter(|disk| !self.changed.contains_key(&disk.instance_index)).collect()
+    }
+
+    pub(super) fn lease(&self, disk: Branch) -> &LineageLease {
+        let lineages = self.lineages.as_ref().expect("disks move only once their lineages are leased");
+        &lineages.disks[usize::from(disk)]
+    }
+
+    /// The place in `Params` of an instance that was described.
+    pub(super) fn place_of(&self, id: InstanceId) -> Option<Branch> {
+        self.instances.iter().find(|(_, instance)| instance.id == id).map(|(place, _)| *place)
+    }
+}
+
+impl Facts {
+    pub(super) const fn round(&self, round: Round) -> &RoundFacts {
+        match round {
+            Round::First => &self.first,
+            Round::Again => &self.again,
+        }
+    }
+
+    pub(super) const fn round_mut(&mut self, round: Round) -> &mut RoundFacts {
+        match round {
+            Round::First => &mut self.first,
+            Round::Again => &mut self.again,
+        }
+    }
+
+    /// The instances of a round, by their place in `Params`.
+    pub(super) fn members(&self, round: Round, params: &Params) -> Vec<Branch> {
+        match round {
+            Round::First => (0..count(params.instance_ids.len())).collect(),
+            Round::Again => self.lost_instances(),
+        }
+    }
+
+    /// The instances whose point in time was lost in the first round, by their place in `Params`.
+    pub(super) fn lost_instances(&self) -> Vec<Branch> {
+        let disks = self.first.disks();
+        let by_transfer = self.first.lost.keys().map(|disk| disks[usize::from(*disk)].instance_index);
+        let mut lost: Vec<Branch> = self.first.changed.keys().copied().chain(by_transfer).collect();
+        lost.sort_unstable();
+        lost.dedup();
+        lost
+    }
+
+    /// Whether an instance counts as it was in this round.
+    pub(super) fn counts(&self, round: Round, instance: Branch) -> bool {
+        self.again.instances.contains_key(&instance) == (round == Round::Again)
+    }
+
+    /// The disks of the snapshot, instance by instance, in boot order, each of the round that counts.
+    pub(super) fn final_disks(&self) -> Vec<(Round, Disk<'_>)> {
+        let of = |round| self.round(round).disks().into_iter().map(move |disk| (round, disk));
+        let all = of(Round::First).chain(of(Round::Again));
+        let mut disks: Vec<_> =
+            all.filter(|(round, disk)| self.counts(*round, disk.instance_index)).collect();
+        disks.sort_by_key(|(_, disk)| (disk.instance_index, disk.index));
+        disks
+    }
+
+    /// The instances of the snapshot, as they were in the round that counts.
+    pub(super) fn final_instances(&self) -> BTreeMap<Branch, &InstanceDescription> {
+        let all = self.first.instances.iter().chain(&self.again.instances);
+        all.map(|(place, instance)| (*place, instance)).collect()
+    }
+
+    /// An instance is filesystem-consistent only when its thaw really thawed something.
+    pub(super) fn consistencies(&self) -> Vec<(InstanceId, Consistency)> {
+        let consistency = |place: &Branch| {
+            let round = if self.counts(Round::Again, *place) { Round::Again } else { Round::First };
+            match self.round(round).thawed_counts.get(place) {
+                Some(1..) => Consistency::Filesystem,
+                Some(0) | None => Consistency::Crash,
+            }
+        };
+        self.final_instances().iter().map(|(place, instance)| (instance.id, consistency(place))).collect()
+    }
+}
+
+/// Panics: never for what the app accepted: it bounds instances, and the cloud bounds disks.
+pub(super) fn count(count: usize) -> Branch {
+    Branch::try_from(count).expect("a workload has fewer than 65536 disks")
+}
+
+/// The place in `Params` of the instance that a branch of a round is about.
+pub(super) fn member(ctx: &Ctx, round: Round, branch: Branch) -> Branch {
+    ctx.facts.members(round, ctx.params)[usize::from(branch)]
+}
+
+pub(super) fn instance_id(ctx: &Ctx, place: Branch) -> InstanceId {
+    ctx.params.instance_ids[usize::from(place)]
+}
+
+pub(super) fn instance_subject(ctx: &Ctx, place: Branch) -> String {
+    match ctx.facts.first.instances.get(&place) {
+        Some(instance) => format!("instance {}", instance.name),
+        None => format!("instance {}", instance_id(ctx, place)),
+    }
+}
+
+pub(super) fn target_subject(ctx: &Ctx) -> String {
+    format!("backup target {}", ctx.params.target_id)
+}
+
+/// On whose behalf the cloud is asked.
+pub(super) fn user_id(ctx: &Ctx) -> String {
+    let begun = ctx.facts.begun.as_ref().expect("the cloud is asked once the snapshot began");
+    begun.workload_user_id.to_string()
+}
+
+/// What the records say before the second round.
+pub(super) fn first_plan<'a>(ctx: &Ctx<'a>) -> RecordPlan<'a> {
+    let lineages =
+        ctx.facts.first.lineages.as_ref().expect("records are written once the lineages are leased");
+    record_plan(ctx, ctx.facts.first.instances.values().collect(), lineages.clone())
+}
+
+/// What the records say of the rounds that count.
+pub(super) fn final_plan<'a>(ctx: &Ctx<'a>) -> RecordPlan<'a> {
+    let facts = ctx.facts;
+    let lineages = facts.first.lineages.as_ref().expect("records are written once the lineages are leased");
+    let leases =
+        facts.final_disks().into_iter().map(|(round, disk)| facts.round(round).lease(disk.index).clone());
+    let lineages = LineagesAcquired { disks: leases.collect(), ..*lineages };
+    record_plan(ctx, facts.final_instances().into_values().collect(), lineages)
+}
+
+fn record_plan<'a>(
+    ctx: &Ctx<'a>,
+    instances: Vec<&'a InstanceDescription>,
+    lineages: LineagesAcquired,
+) -> RecordPlan<'a> {
+    let begun = ctx.facts.begun.as_ref().expect("records are written once the snapshot began");
+    RecordPlan { params: ctx.params, begun, instances, lineages }
+}
+
+pub(super) fn text(id: Option<&impl ToString>) -> String {
+    id.map(ToString::to_string).unwrap_or_default()
+}

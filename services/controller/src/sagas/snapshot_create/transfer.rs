@@ -1,0 +1,117 @@
+//! The long part: disks are moved to the target, and what arrived is read back.
+
+use cloud::Moment;
+use proto::cmd::v1 as cmd;
+use proto::common::v1::LocalMoment;
+use proto::convert::PlacedAt;
+use saga::{Branch, Direction, Step};
+
+use super::round::{self, Disk, Round, text};
+use super::{Ctx, Facts, Params, SnapshotCreate};
+use crate::sagas::remote::{Codes, Remote, Tolerance};
+use crate::sagas::{Output, Request, answer, budget, job_id};
+
+// transfer_disks
+
+pub(super) fn transfer_disks(round: Round) -> Step<SnapshotCreate> {
+    Step::new(step_name(round))
+        .branches(move |_: &Params, facts: &Facts| round::count(facts.round(round).disks_cut().len()))
+        .action(move |ctx: &Ctx, branch| {
+            let remote = transfer_disk(ctx, round, branch);
+            match round {
+                // Its instance is cut once more.
+                Round::First => remote.tolerating(Tolerance {
+                    attempts_max: 1,
+                    codes: Codes::Only(&["POINT_IN_TIME_LOST"]),
+                    instead: None,
+                }),
+                Round::Again => remote,
+            }
+            .into()
+        })
+        .learn(move |facts: &mut Facts, branch, output: &Output| {
+            let disk = facts.round(round).disks_cut()[usize::from(branch)].index;
+            let known = facts.round_mut(round);
+            match output {
+                Output::Tolerated(failure) => drop(known.lost.insert(disk, failure.message.clone())),
+                answered => known.transferred.extend(answer::transferred(answered).map(|it| (disk, it))),
+            }
+        })
+        .undo("purge_transfers", move |ctx: &Ctx, branch| purge_transfer(ctx, round, branch))
+        .attempts_max(budget::TRANSFER_ATTEMPTS)
+        .deadline(budget::DISPATCH_DEADLINE)
+}
+
+fn transfer_disk(ctx: &Ctx, round: Round, branch: Branch) -> Remote {
+    let facts = ctx.facts.round(round);
+    let disk = facts.disks_cut()[usize::from(branch)];
+    let lease = facts.lease(disk.index);
+    let base = lease.usable_base().map(|base| base.volume_snapshot_id);
+    let command = cmd::TransferDisk {
+        workload_id: ctx.params.workload_id.to_string(),
+        snapshot_id: ctx.params.snapshot_id.to_string(),
+        instance_id: disk.instance.id.to_string(),
+        disk_id: disk.disk.id.to_string(),
+        volume_snapshot_id: text(facts.volume_snapshots.get(&disk.index)),
+        local_moment: local_moment(ctx, round, &disk).into(),
+        target_id: ctx.params.target_id.to_string(),
+        lineage_id: lease.lineage_id.to_string(),
+        lineage_epoch: lease.epoch,
+        parent_snapshot_id: text(lease.parent_snapshot_id.as_ref()),
+        base_volume_snapshot_id: text(base.as_ref()),
+        chunk_size_bytes: lease.chunk_size.0,
+        ..Default::default()
+    };
+    Remote::placed(PlacedAt::Instance(disk.instance.id), command, disk.subject())
+}
+
+fn local_moment(ctx: &Ctx, round: Round, disk: &Disk) -> LocalMoment {
+    let moment = ctx.facts.round(round).cut_moments.get(&disk.instance_index);
+    match (disk.disk.volume_id, moment) {
+        (None, Some(Moment::Cut)) => LocalMoment::Cut,
+        (None, Some(Moment::AsIs)) => LocalMoment::AsIs,
+        _ => LocalMoment::Unspecified,
+    }
+}
+
+/// Stops the transfer on the host that has it, bars its late attempts, and removes its objects.
+pub(super) fn purge_transfer(ctx: &Ctx, round: Round, branch: Branch) -> Request {
+    let facts = ctx.facts.round(round);
+    let disk = facts.disks_cut()[usize::from(branch)];
+    let transfer_job = job_id(ctx.saga_id, step_name(round), branch, Direction::Action);
+    let command = cmd::PurgeTransfer {
+        transfer_job_id: transfer_job.to_string(),
+        snapshot_id: ctx.params.snapshot_id.to_string(),
+        target_id: ctx.params.target_id.to_string(),
+        lineage_id: facts.lease(disk.index).lineage_id.to_string(),
+        ..Default::default()
+    };
+    let otherwise = PlacedAt::Target(ctx.params.target_id);
+    Remote::where_it_ran(transfer_job, otherwise, command, disk.subject()).into()
+}
+
+const fn step_name(round: Round) -> &'static str {
+    round.pick("transfer_disks", "transfer_disks_again")
+}
+
+// verify_manifests
+
+pub(super) fn verify_manifests() -> Step<SnapshotCreate> {
+    Step::new("verify_manifests")
+        .branches(|_: &Params, facts: &Facts| round::count(facts.final_disks().len()))
+        .action(|ctx: &Ctx, branch| {
+            let (round, disk) = ctx.facts.final_disks()[usize::from(branch)];
+            let command = cmd::VerifyManifest {
+                target_id: ctx.params.target_id.to_string(),
+                lineage_id: ctx.facts.round(round).lease(disk.index).lineage_id.to_string(),
+                snapshot_id: ctx.params.snapshot_id.to_string(),
+                ..Default::default()
+            };
+            Remote::placed(PlacedAt::Target(ctx.params.target_id), command, disk.subject()).into()
+        })
+        .learn(|facts: &mut Facts, branch, output: &Output| {
+            facts.verified_digests.extend(answer::verified_digest(output).map(|digest| (branch, digest)));
+        })
+        .attempts_max(budget::MOVER_CALL_ATTEMPTS)
+        .deadline(budget::MOVER_LONG_DEADLINE)
+}
