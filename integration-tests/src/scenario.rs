@@ -72,13 +72,19 @@ pub fn build_cloud(root: &Path, spec: &Spec, instances: &[CloudInstance]) -> Res
         _ => bail!("a scenario has two hosts"),
     };
     let mut builder = Builder::new(root).hosts(hosts).pool(spec.pool.as_str()).project(spec.project.as_str());
+    if spec.keeps_changes {
+        builder = builder.keeping_changes();
+    }
     let mut placed = Vec::new();
     for instance in instances {
         let mut new = NewDirectoryInstance::new(&instance.name, &instance.host);
         new.metadata.insert("role".to_owned(), "shop".to_owned());
         let mut disks = Vec::new();
         for (index, disk) in instance.disks.iter().enumerate() {
-            let new_disk = NewDirectoryDisk::new(&disk.device, disk.format, &disk.image);
+            let mut new_disk = NewDirectoryDisk::new(&disk.device, disk.format, &disk.image);
+            if spec.has_local_disks && index > 0 {
+                new_disk = new_disk.local();
+            }
             let file = format!("disk{index}.{}", disk.format.as_str());
             disks.push(PlacedDisk {
                 id: new_disk.id(),

@@ -36,6 +36,10 @@ pub struct Spec {
     pub auth: Option<String>,
     /// The `[cloud]` of each service, in place of the folder.
     pub cloud: Option<CloudSections>,
+    /// Every disk of an instance but its boot disk is local to its host: no volume.
+    pub has_local_disks: bool,
+    /// The storage can list what changed between two volume snapshots of a raw disk.
+    pub keeps_changes: bool,
     /// More environment for every service.
     pub envs: Vec<(String, String)>,
 }
@@ -60,6 +64,8 @@ impl Default for Spec {
             timing: config::Timing::quick(),
             auth: None,
             cloud: None,
+            has_local_disks: false,
+            keeps_changes: false,
             envs: Vec::new(),
         }
     }

@@ -25,6 +25,7 @@ pub(crate) fn all() -> impl Iterator<Item = Statement> {
         crate::job::STATEMENTS,
         crate::ledger::STATEMENTS,
         crate::lineage::STATEMENTS,
+        crate::lineage_base::STATEMENTS,
         crate::outbox::STATEMENTS,
         crate::project_sequence::STATEMENTS,
         crate::restore::STATEMENTS,

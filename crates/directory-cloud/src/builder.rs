@@ -12,7 +12,7 @@ use runtime::Entropy;
 use crate::image;
 use crate::quotas::Quotas;
 use crate::record::{self, DiskRecord, InstanceRecord, Settings};
-use crate::store::{INSTANCE_RECORD, INSTANCES, VOLUME_SNAPSHOTS, VOLUMES};
+use crate::store::{CUTS, INSTANCE_RECORD, INSTANCES, VOLUME_SNAPSHOTS, VOLUMES};
 
 /// The cloud could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +126,7 @@ impl Builder {
     pub fn build(self) -> Result<(), BuildError> {
         let hosts = self.hosts.iter().map(|host| host.parse()).collect::<Result<Vec<HostName>, _>>()?;
         let (pool, project): (PoolName, ProjectId) = (self.pool.parse()?, self.project.parse()?);
-        for shelf in [INSTANCES, VOLUMES, VOLUME_SNAPSHOTS] {
+        for shelf in [INSTANCES, VOLUMES, VOLUME_SNAPSHOTS, CUTS] {
             let path = self.path.join(shelf);
             fs::create_dir_all(&path).map_err(|source| BuildError::Write { path, source })?;
         }

@@ -51,16 +51,20 @@ impl Effects {
         if let Some(fault) = &fault {
             tokio::time::sleep(fault.delay()).await;
         }
-        match fault.as_ref().map(|fault| fault.fail) {
-            Some(FaultKind::Transient) => return Err(injected(effect, ErrorClass::Transient)),
-            Some(FaultKind::Permanent) => return Err(injected(effect, ErrorClass::Permanent)),
-            Some(FaultKind::Indeterminate | FaultKind::Delay) | None => {}
+        match &fault {
+            Some(fault) if fault.fail == FaultKind::Transient => {
+                return Err(injected(fault, ErrorClass::Transient));
+            }
+            Some(fault) if fault.fail == FaultKind::Permanent => {
+                return Err(injected(fault, ErrorClass::Permanent));
+            }
+            _ => {}
         }
         let store = Arc::clone(&self.store);
         let outcome = off_thread(effect, move || work(&store)).await;
         match fault {
-            Some(Fault { fail: FaultKind::Indeterminate, .. }) => {
-                Err(injected(effect, ErrorClass::Indeterminate))
+            Some(fault) if fault.fail == FaultKind::Indeterminate => {
+                Err(injected(&fault, ErrorClass::Indeterminate))
             }
             _ => outcome,
         }
@@ -85,10 +89,11 @@ async fn off_thread<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|source| error::bug(effect, source))?
 }
 
-fn injected(effect: &str, class: ErrorClass) -> Failure {
+fn injected(fault: &Fault, class: ErrorClass) -> Failure {
     let what = match class {
         ErrorClass::Indeterminate => "its answer was lost",
         _ => "it did not happen",
     };
-    Failure::new(class, "CLOUD_FAULT", format!("the fault table struck {effect}: {what}"))
+    let code = fault.code.as_deref().unwrap_or("CLOUD_FAULT");
+    Failure::new(class, code, format!("the fault table struck {}: {what}", fault.effect))
 }

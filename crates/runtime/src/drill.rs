@@ -30,6 +30,9 @@ pub struct Fault {
     /// For example `create_volume`; the effects of a port are listed in its documentation.
     pub effect: String,
     pub fail: FaultKind,
+    /// As which failure it is told; absent: as the port's own word for a drill.
+    #[serde(default)]
+    pub code: Option<String>,
     /// How often in the life of this process and this table; absent: always.
     #[serde(default)]
     pub times: Option<u32>,

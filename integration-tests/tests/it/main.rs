@@ -12,6 +12,7 @@ mod full_disks;
 mod intake;
 mod kills;
 mod moved_instance;
+mod moments;
 mod nothing_held;
 mod refusals;
 mod resume;

@@ -44,6 +44,11 @@ pub(super) fn freeze_guests(round: Round) -> Step<SnapshotCreate> {
                 .tolerating(of_the_guest(FREEZE_ATTEMPTS_MAX, refused))
                 .into()
         })
+        .learn(move |facts: &mut Facts, branch, output: &Output| {
+            let place = place(facts, round, branch);
+            let count = answer::frozen_count(output).map(|count| (place, count));
+            facts.round_mut(round).frozen_counts.extend(count);
+        })
         .undo("thaw_guests", move |ctx: &Ctx, branch| thaw_guest(ctx, member(ctx, round, branch)))
         .attempts_max(budget::MOVER_CALL_ATTEMPTS)
         .deadline(budget::MOVER_CALL_DEADLINE)
