@@ -20,7 +20,8 @@ const FREEZE_DURATION_MAX_MS: u32 = 20_000;
 /// A guest that does not freeze within this many attempts is cut as it is.
 const FREEZE_ATTEMPTS_MAX: u32 = 3;
 /// Answers of dmapi that an instance is on no host any more.
-const GONE: &[&str] = &["INSTANCE_NOT_FOUND", "INSTANCE_DELETED", "INSTANCE_SHELVED", "INSTANCE_NEVER_PLACED"];
+const GONE: &[&str] =
+    &["INSTANCE_NOT_FOUND", "INSTANCE_DELETED", "INSTANCE_SHELVED", "INSTANCE_NEVER_PLACED"];
 
 fn per_instance(round: Round) -> impl Fn(&Params, &Facts) -> Branch {
     move |params, facts| round::count(facts.members(round, params).len())
