@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `pin_snapshot` | the snapshot is `restoring` and cannot be deleted | `end_restore`: unpinned, `error` or `cancelled`, a fact told |
 //! | `check_plan` | nothing | - |
+//! | `check_quotas` | nothing | - |
 //! | `create_volumes` | empty volumes, tagged | `delete_volumes` |
 //! | `write_disks` | bytes in those volumes | `abort_writes`; the volumes go with the step before |
 //! | `create_instances` | running instances, tagged | `delete_instances` |
@@ -22,7 +23,8 @@ use std::time::Duration;
 
 use cloud::Tag;
 use model::{InstanceId, ProjectId, RestoreId, SnapshotId, TargetId, VolumeId, WorkloadId};
-use proto::cmd::v1 as cmd;
+use proto::cmd::v1::planned::Kind;
+use proto::cmd::v1::{self as cmd, Planned, PlannedInstance, PlannedVolume};
 use proto::convert::PlacedAt;
 use saga::{Branch, Direction, Saga, Step, Steps};
 use serde::{Deserialize, Serialize};
@@ -85,6 +87,7 @@ impl Saga for RestoreNew {
         Steps::new()
             .step(pin_snapshot())
             .step(check_plan())
+            .step(check_quotas())
             .step(create_volumes())
             .step(write_disks())
             .step(create_instances())
@@ -123,6 +126,32 @@ fn check_plan() -> Step<RestoreNew> {
                 ..Default::default()
             };
             Remote::cloud(command, "the restore plan").into()
+        })
+        .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
+        .deadline(budget::CLOUD_CALL_DEADLINE)
+}
+
+// check_quotas
+
+/// Refuses with `QUOTA_TOO_SMALL` before anything is made.
+fn check_quotas() -> Step<RestoreNew> {
+    Step::new("check_quotas")
+        .action(|ctx: &Ctx, _| {
+            let volumes = ctx.facts.disks().map(|(_, disk)| {
+                let (volume_type, size_bytes) = (disk.volume_type.clone(), disk.size.0);
+                Kind::Volume(PlannedVolume { volume_type, size_bytes })
+            });
+            let instances = ctx.facts.instances().iter().map(|instance| {
+                let flavor = &instance.description.flavor;
+                Kind::Instance(PlannedInstance { vcpus: flavor.vcpus, ram_mib: flavor.ram_mib })
+            });
+            let command = cmd::CheckQuotas {
+                project_id: ctx.params.project_id.to_string(),
+                user_id: user_id(ctx),
+                planned: volumes.chain(instances).map(|kind| Planned { kind: Some(kind) }).collect(),
+                ..Default::default()
+            };
+            Remote::cloud(command, "the quotas of the project").into()
         })
         .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
         .deadline(budget::CLOUD_CALL_DEADLINE)

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `begin` | the snapshot is `executing` | `end_snapshot`: `error` or `cancelled`, workload free, a fact told |
 //! | `describe_instances` | nothing; `Facts` know the instances | - |
+//! | `check_quotas` | nothing; refuses what the project's quotas have no room for | - |
 //! | `acquire_lineage_leases` | leases, and lineages of disks never seen before | `release_lineage_leases` |
 //! | `write_first_records` | folders and records on the target | `remove_records`: what was not there before |
 //! | `freeze_guests` | frozen file systems, for 20 s at most | `thaw_guests` |
@@ -95,6 +96,7 @@ impl Saga for SnapshotCreate {
         Steps::new()
             .step(prepare::begin())
             .step(prepare::describe_instances())
+            .step(prepare::check_quotas())
             .step(prepare::acquire_lineage_leases())
             .step(prepare::write_first_records())
             .step(cut::freeze_guests(Round::First))

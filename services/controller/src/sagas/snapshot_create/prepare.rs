@@ -1,6 +1,8 @@
 //! What comes before the first freeze: what is there is read, the lineages are leased, the target is written to.
 
-use proto::cmd::v1 as cmd;
+use cloud::DiskDescription;
+use proto::cmd::v1::planned::Kind;
+use proto::cmd::v1::{self as cmd, Planned, PlannedVolume};
 use saga::{Branch, Step};
 
 use super::round::{self, Round, first_plan, instance_id, instance_subject, target_subject};
@@ -39,6 +41,33 @@ pub(super) fn describe_instance(ctx: &Ctx, place: Branch) -> Request {
         ..Default::default()
     };
     Remote::cloud(command, instance_subject(ctx, place)).into()
+}
+
+// check_quotas
+
+/// One volume snapshot of each volume; local disks count for no quota.
+pub(super) fn check_quotas() -> Step<SnapshotCreate> {
+    Step::new("check_quotas")
+        .branches(|_: &Params, facts: &Facts| round::count(usize::from(!facts.first.volumes().is_empty())))
+        .action(|ctx: &Ctx, _| {
+            let volume_snapshot = |disk: &DiskDescription| PlannedVolume {
+                volume_type: disk.volume_type.clone(),
+                size_bytes: disk.size.0,
+            };
+            let volumes = ctx.facts.first.volumes();
+            let planned = volumes
+                .iter()
+                .map(|(disk, _)| Planned { kind: Some(Kind::VolumeSnapshot(volume_snapshot(disk.disk))) });
+            let command = cmd::CheckQuotas {
+                project_id: ctx.params.project_id.to_string(),
+                user_id: round::user_id(ctx),
+                planned: planned.collect(),
+                ..Default::default()
+            };
+            Remote::cloud(command, "the quotas of the project").into()
+        })
+        .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
+        .deadline(budget::CLOUD_CALL_DEADLINE)
 }
 
 // acquire_lineage_leases
