@@ -90,7 +90,8 @@ impl Error {
             Self::ToolOverdue { .. } => (Transient, "HOST_TOOL_OVERDUE"),
             Self::ToolTalkative { .. } => (Permanent, "HOST_TOOL_FAILED"),
             Self::LibvirtUnreachable { .. } => (Transient, "LIBVIRT_UNREACHABLE"),
-            Self::ForeignInstance { .. } => (Permanent, "FOREIGN_INSTANCE"),
+            // It may have moved after it was looked up: the next attempt looks again.
+            Self::ForeignInstance { .. } => (Transient, "FOREIGN_INSTANCE"),
             Self::Domain { .. } => (Permanent, "DOMAIN_UNREADABLE"),
             Self::NoSuchDisk { .. } => (Permanent, "NO_SUCH_DISK"),
             Self::DiskUnsupported { .. } => (Permanent, "DISK_UNSUPPORTED"),
@@ -117,7 +118,7 @@ impl Error {
             Self::LibvirtUnreachable { .. } => {
                 "start libvirtd, and put the datamover's account into the group libvirt"
             }
-            Self::ForeignInstance { .. } => "ask the host that it is on",
+            Self::ForeignInstance { .. } => "it is looked up again",
             Self::DiskUnsupported { .. } => "exclude this disk, or move it to a volume",
             Self::CutBusy { .. } => "wait until that snapshot is done, or cancel it",
             Self::ScratchFull { .. } => {

@@ -25,7 +25,7 @@ pub struct Config {
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum CloudSection {
     Directory { path: PathBuf },
-    Openstack(OpenstackSection),
+    Openstack(Box<OpenstackSection>),
 }
 
 /// `[cloud]` with `kind = "openstack"`: at least one of `database` and `api`; the database is asked first.

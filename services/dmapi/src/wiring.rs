@@ -73,12 +73,12 @@ pub(crate) fn check_cloud(config: &CloudSection) -> Result<(), String> {
 ///
 /// Errors: a text; there is no such user.
 pub fn grants(config: &CloudSection) -> Result<String, String> {
-    match config {
-        CloudSection::Openstack(OpenstackSection { database: Some(section), .. }) => {
-            Ok(Grants(&databases(section)?).to_sql())
-        }
-        _ => Err("there is no [cloud.database]: no database is read, and no rights are needed".to_owned()),
-    }
+    let database = match config {
+        CloudSection::Openstack(section) => section.database.as_ref(),
+        CloudSection::Directory { .. } => None,
+    };
+    let none = "there is no [cloud.database]: no database is read, and no rights are needed";
+    Ok(Grants(&databases(database.ok_or(none)?)?).to_sql())
 }
 
 fn openstack_settings(section: &OpenstackSection) -> Result<Settings, String> {
