@@ -1,7 +1,6 @@
 //! The product's own view of the cloud's only compute host, as a datamover there would open it.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
 use cloud::{Base, CutRequest, Host as _, Moment, SourceDisk, SourceQuery};
@@ -10,10 +9,7 @@ use model::{ByteCount, DiskId, Failure, InstanceId, SnapshotId};
 use runtime::Entropy;
 
 use crate::lab::Lab;
-use crate::tool;
-
-/// Below the hypervisor's own folder, as an operator makes it.
-const PARENT: &str = "/var/lib/libvirt/qemu";
+use crate::scratch::ScratchFolder;
 
 /// The host, with state and scratch folders of its own.
 #[derive(Debug)]
@@ -21,7 +17,7 @@ pub struct Compute {
     settings: HostSettings,
     host: Option<LibvirtHost>,
     _state: tempfile::TempDir,
-    is_mounted: bool,
+    scratch: ScratchFolder,
 }
 
 impl Compute {
@@ -36,15 +32,7 @@ impl Compute {
     }
 
     async fn open_with(lab: &Lab, size_mib: Option<u32>, room_min: ByteCount) -> Result<Self> {
-        // Short: the whole path of a socket has 107 bytes at most.
-        let random = Entropy.key().map(|byte| format!("{byte:02x}"));
-        let dir = Path::new(PARENT).join(format!("holdfast-test-{}", random[..4].concat()));
-        std::fs::create_dir(&dir)?;
-        if let Some(size) = size_mib {
-            let size = format!("size={size}m");
-            tool::run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&dir), "")?;
-        }
-        tool::run(Command::new("chown").arg("--reference").arg(PARENT).arg(&dir), "")?;
+        let scratch = ScratchFolder::make(size_mib)?;
         let state = tempfile::tempdir()?;
         let ceph = lab.ceph.clone();
         let cluster = Cluster::from_conf(ceph.conf, ceph.user, ceph.pool, None)?;
@@ -52,10 +40,10 @@ impl Compute {
             state_dir: state.path().to_owned(),
             libvirt_uri: "qemu:///system".to_owned(),
             instances_path: lab.instances_dir.clone(),
-            scratch: Scratch { dir, used_max: None, room_min: Some(room_min) },
+            scratch: Scratch { dir: scratch.path().to_owned(), used_max: None, room_min: Some(room_min) },
             clusters: vec![cluster],
         };
-        let mut compute = Self { settings, host: None, _state: state, is_mounted: size_mib.is_some() };
+        let mut compute = Self { settings, host: None, _state: state, scratch };
         compute.reopen().await?;
         Ok(compute)
     }
@@ -75,7 +63,7 @@ impl Compute {
 
     /// What lies in the scratch folder.
     pub fn scratch(&self) -> Result<Vec<PathBuf>> {
-        let entries = std::fs::read_dir(&self.settings.scratch.dir)?;
+        let entries = std::fs::read_dir(self.scratch.path())?;
         Ok(entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?)
     }
 
@@ -112,16 +100,6 @@ impl Compute {
     pub async fn loss(&self, query: &SourceQuery) -> Result<Failure> {
         let checked = self.host().check_moment(query).await;
         checked.err().ok_or_else(|| anyhow!("the moment of {} stands", query.instance_id))
-    }
-}
-
-impl Drop for Compute {
-    fn drop(&mut self) {
-        let dir = &self.settings.scratch.dir;
-        if self.is_mounted {
-            let _ = Command::new("umount").arg("--lazy").arg(dir).status();
-        }
-        let _ = std::fs::remove_dir_all(dir);
     }
 }
 

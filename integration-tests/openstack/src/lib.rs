@@ -15,6 +15,7 @@ pub mod people;
 pub mod phase;
 pub mod project;
 pub mod rbd;
+pub mod scratch;
 pub mod site;
 pub mod surroundings;
 mod tool;

@@ -1,13 +1,10 @@
 //! A whole Holdfast before the real cloud, for one project: a broker and a catalog of its own, and each service with the driver
 //! of an OpenStack. It leaves nothing behind.
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, Result};
 use integration_tests::world::{CloudSections, Spec, World};
 use model::{HostName, Owner};
 use rest_api::Client;
-use runtime::Entropy;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::account::Account;
@@ -15,6 +12,7 @@ use crate::database_user::DatabaseUser;
 use crate::lab::Lab;
 use crate::people::People;
 use crate::project::Project;
+use crate::scratch::ScratchFolder;
 
 /// What a member of a project needs to ask for jobs here.
 const TRUSTEE_ROLE: &str = "member";
@@ -26,18 +24,8 @@ pub struct Site {
     people: People,
     /// Of dmapi; it goes with us.
     _database_user: DatabaseUser,
-    scratch: Scratch,
+    scratch: ScratchFolder,
     dir: tempfile::TempDir,
-}
-
-/// Where the hypervisor puts old blocks; removed when dropped.
-#[derive(Debug)]
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 impl Site {
@@ -48,10 +36,7 @@ impl Site {
         let dir = tempfile::Builder::new().prefix("holdfast-site-").tempdir()?;
         let database_user = DatabaseUser::new(lab.database()?);
         database_user.grant(&database_user.read())?;
-        let scratch = Scratch(PathBuf::from(format!(
-            "/var/lib/libvirt/qemu/holdfast-test-{}",
-            Entropy.uuid().simple()
-        )));
+        let scratch = ScratchFolder::make(None)?;
         let cloud = CloudSections {
             controller: "[cloud]\nkind = \"openstack\"\n".to_owned(),
             dmapi: dmapi_section(&database_user, dir.path())?,
@@ -106,11 +91,15 @@ fn dmapi_section(user: &DatabaseUser, folder: &std::path::Path) -> Result<String
     ))
 }
 
-fn datamover_section(lab: &Lab, scratch: &Scratch) -> String {
+fn datamover_section(lab: &Lab, scratch: &ScratchFolder) -> String {
     let ceph = &lab.ceph;
     format!(
         "[cloud]\nkind = \"openstack\"\ninstances_path = {:?}\nscratch_dir = {:?}\n\n\
          [[cloud.ceph]]\nconf = {:?}\nuser = \"{}\"\npool = \"{}\"\n",
-        lab.instances_dir, scratch.0, ceph.conf, ceph.user, ceph.pool,
+        lab.instances_dir,
+        scratch.path(),
+        ceph.conf,
+        ceph.user,
+        ceph.pool,
     )
 }
