@@ -15,13 +15,13 @@ use crate::{Call, Error};
 /// An answer whose body was not read yet.
 #[derive(Debug)]
 pub struct Answer {
-    call: Call,
+    call: Box<Call>,
     response: Response,
     idle: Duration,
 }
 
 impl Answer {
-    pub(crate) const fn new(call: Call, response: Response, idle: Duration) -> Self {
+    pub(crate) const fn new(call: Box<Call>, response: Response, idle: Duration) -> Self {
         Self { call, response, idle }
     }
 

@@ -29,7 +29,7 @@ impl fmt::Display for Call {
 /// An answer that is not the one we wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
-    pub call: Call,
+    pub call: Box<Call>,
     pub status: u16,
     /// The service's own words.
     pub message: String,
@@ -73,13 +73,13 @@ pub enum Error {
     EndpointInvalid { service: Service, reason: String },
     #[error("{call}: no connection (request {})", .call.request_id)]
     Unreachable {
-        call: Call,
+        call: Box<Call>,
         #[source]
         source: reqwest::Error,
     },
     #[error("{call}: {what}, and no whole answer came (request {})", .call.request_id)]
     AnswerLost {
-        call: Call,
+        call: Box<Call>,
         what: String,
         is_timeout: bool,
         #[source]
@@ -88,9 +88,9 @@ pub enum Error {
     #[error("{0}")]
     Answered(Box<Answered>),
     #[error("service {service} is too old: it speaks {offered} and not {wanted}, which is needed ({call})")]
-    VersionUnsupported { service: Service, wanted: Microversion, offered: String, call: Call },
+    VersionUnsupported { service: Service, wanted: Microversion, offered: String, call: Box<Call> },
     #[error("{call} answered what makes no sense: {reason} (request {request_id})")]
-    AnswerInvalid { call: Call, reason: String, request_id: String },
+    AnswerInvalid { call: Box<Call>, reason: String, request_id: String },
 }
 
 impl Error {

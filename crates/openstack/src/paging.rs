@@ -50,7 +50,7 @@ fn request_error(service: Service, path: &str, reason: String) -> Error {
         request_id: String::new(),
         is_repeatable: true,
     };
-    Error::AnswerInvalid { call, reason, request_id: "of the page".to_owned() }
+    Error::AnswerInvalid { call: Box::new(call), reason, request_id: "of the page".to_owned() }
 }
 
 /// The query of the next page. Of a link only the query is taken: behind a proxy its scheme and host are often not those by which

@@ -13,9 +13,12 @@ use url::Url;
 use crate::auth::Who;
 use crate::{Auth, Config, Domain, Error, Named, Scope, Service, yaml};
 
+/// Gives a variable by its name.
+type Variable = Box<dyn Fn(&str) -> Option<String>>;
+
 /// The variables of a process, and from where it runs.
 pub(crate) struct Environment {
-    variable: Box<dyn Fn(&str) -> Option<String>>,
+    variable: Variable,
     working_dir: PathBuf,
     system_dir: PathBuf,
 }

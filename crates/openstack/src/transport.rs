@@ -59,17 +59,17 @@ pub(crate) enum Payload {
 
 impl Outgoing {
     /// How it is named.
-    pub(crate) fn call(&self) -> Call {
+    pub(crate) fn call(&self) -> Box<Call> {
         let mut url = self.url.clone();
         let _ = url.set_username("");
         let _ = url.set_password(None);
         url.set_fragment(None);
-        Call {
+        Box::new(Call {
             method: self.method.to_string(),
             url: url.to_string(),
             request_id: self.request_id.clone(),
             is_repeatable: self.is_repeatable,
-        }
+        })
     }
 }
 
@@ -186,12 +186,12 @@ async fn until_idle<T>(
     }
 }
 
-pub(crate) fn idle(call: Call, after: Duration) -> Error {
+pub(crate) fn idle(call: Box<Call>, after: Duration) -> Error {
     let what = format!("nothing moved for {} s", after.as_secs());
     Error::AnswerLost { call, what, is_timeout: true, source: None }
 }
 
-pub(crate) fn no_answer(call: Call, source: reqwest::Error) -> Error {
+pub(crate) fn no_answer(call: Box<Call>, source: reqwest::Error) -> Error {
     let source = source.without_url();
     if source.is_connect() {
         return Error::Unreachable { call, source };
@@ -201,7 +201,7 @@ pub(crate) fn no_answer(call: Call, source: reqwest::Error) -> Error {
     Error::AnswerLost { call, what: what.to_owned(), is_timeout, source: Some(source) }
 }
 
-async fn refusal(call: Call, response: Response, now: Timestamp, idle: Duration) -> Error {
+async fn refusal(call: Box<Call>, response: Response, now: Timestamp, idle: Duration) -> Error {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
     let request_id = request_id(&headers).unwrap_or_else(|| call.request_id.clone());
@@ -249,11 +249,13 @@ pub(crate) async fn read_all(
     let request_id = request_id(response.headers()).unwrap_or_else(|| call.request_id.clone());
     loop {
         let part = tokio::time::timeout(idle_max, response.chunk()).await;
-        let part = part.map_err(|_| idle(call.clone(), idle_max))?.map_err(|source| broken(call, source))?;
+        let part = part
+            .map_err(|_| idle(Box::new(call.clone()), idle_max))?
+            .map_err(|source| broken(call, source))?;
         let Some(part) = part else { return Ok(body.freeze()) };
         if body.len() + part.len() > ANSWER_SIZE_MAX {
             let reason = format!("more than {ANSWER_SIZE_MAX} bytes");
-            return Err(Error::AnswerInvalid { call: call.clone(), reason, request_id });
+            return Err(Error::AnswerInvalid { call: Box::new(call.clone()), reason, request_id });
         }
         body.extend_from_slice(&part);
     }
@@ -261,7 +263,7 @@ pub(crate) async fn read_all(
 
 /// An answer that broke off under way.
 pub(crate) fn broken(call: &Call, source: reqwest::Error) -> Error {
-    no_answer(call.clone(), source)
+    no_answer(Box::new(call.clone()), source)
 }
 
 /// The service's name of a request.

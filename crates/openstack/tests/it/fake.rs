@@ -80,10 +80,11 @@ impl Fake {
                     match tls {
                         None => serve(stream, handler, base, all).await,
                         // A client that does not believe us hangs up.
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => serve(stream, handler, base, all).await,
-                            Err(_) => {}
-                        },
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, handler, base, all).await;
+                            }
+                        }
                     }
                 });
             }
