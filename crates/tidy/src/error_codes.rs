@@ -43,6 +43,14 @@ pub fn rows_without_code(tree: &Tree) -> Vec<Finding> {
     dead.map(|(code, path)| Finding::new(&path, 0, format!("{code} stands in no source any more"))).collect()
 }
 
+/// Codes with two rows: one of them says what is not so.
+#[must_use]
+pub fn codes_with_two_rows(tree: &Tree) -> Vec<Finding> {
+    let mut seen = BTreeSet::new();
+    let again = listed(tree).filter(|(code, _)| !seen.insert(code.clone()));
+    again.map(|(code, path)| Finding::new(&path, 0, format!("{code} has two rows"))).collect()
+}
+
 /// Whether what stands between `Failure::new(` and a literal is one argument: the class.
 fn is_first_argument(between: &str) -> bool {
     between.ends_with(',')
@@ -59,11 +67,14 @@ fn is_code(text: &str) -> bool {
 
 /// The code of each row, and where it stands.
 fn rows(tree: &Tree) -> BTreeMap<String, String> {
+    listed(tree).collect()
+}
+
+fn listed(tree: &Tree) -> impl Iterator<Item = (String, String)> + '_ {
     let documents = tree.ending(".md").filter(|(path, _)| *path == "docs/errors.md");
     let lines = documents.flat_map(|(path, text)| text.lines().map(move |line| (path, line)));
-    let codes = lines.filter_map(|(path, line)| {
+    lines.filter_map(|(path, line)| {
         let cell = line.trim().strip_prefix('|')?.split('|').next()?.trim().trim_matches('`').to_owned();
         is_code(&cell).then(|| (cell, path.to_owned()))
-    });
-    codes.collect()
+    })
 }

@@ -16,7 +16,7 @@ mod tree;
 pub use actors::unlisted_actors;
 pub use architecture::{Architecture, arrow_findings, lint_findings, unused_arrows};
 pub use clouds::cloud_findings;
-pub use error_codes::{rows_without_code, undocumented_codes};
+pub use error_codes::{codes_with_two_rows, rows_without_code, undocumented_codes};
 pub use files::{glob_exports, leftovers, long_files, machine_paths, modules_without_text};
 pub use links::broken_links;
 pub use schema_lock::{breaking_changes, render_schema};

@@ -1,6 +1,6 @@
 //! What documents say is so.
 
-use tidy::{Tree, broken_links, rows_without_code, undocumented_codes, unlisted_actors};
+use tidy::{Tree, broken_links, codes_with_two_rows, rows_without_code, undocumented_codes, unlisted_actors};
 
 use crate::world::{HOUSE, assert_finds, assert_tidy};
 
@@ -12,6 +12,11 @@ fn every_error_code_has_a_row() {
 #[test]
 fn every_row_has_an_error_code_that_can_happen() {
     assert_tidy(&rows_without_code(&HOUSE));
+}
+
+#[test]
+fn no_error_code_has_two_rows() {
+    assert_tidy(&codes_with_two_rows(&HOUSE));
 }
 
 #[test]
@@ -45,7 +50,10 @@ fn a_code_without_a_row_and_a_row_without_a_code_are_found() {
     let tree = Tree::of(&[
         ("a/src/lib.rs", source),
         ("a/tests/it/main.rs", "//! It.\nfn a() { Failure::permanent(\"IN_A_TEST\", \"m\") }"),
-        ("docs/errors.md", "| HAS_ROW | transient | a | b |\n| GONE_CODE | permanent | a | b |\n"),
+        (
+            "docs/errors.md",
+            "| HAS_ROW | transient | a | b |\n| GONE_CODE | permanent | a | b |\n| HAS_ROW | bug | a | b |\n",
+        ),
         ("docs/other.md", "| NO_ROW | permanent | in another document | b |\n"),
     ]);
     assert_finds(
@@ -53,6 +61,7 @@ fn a_code_without_a_row_and_a_row_without_a_code_are_found() {
         &["a/src/lib.rs:3: NO_ROW", "a/src/lib.rs:8: ALSO_NONE", "a/src/lib.rs:14: FROM_CODE"],
     );
     assert_finds(&rows_without_code(&tree), &["docs/errors.md: GONE_CODE"]);
+    assert_finds(&codes_with_two_rows(&tree), &["docs/errors.md: HAS_ROW"]);
 }
 
 #[test]

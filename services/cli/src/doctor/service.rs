@@ -27,7 +27,7 @@ struct Controller {
     bus: Bus,
     database: Database,
     auth: Auth,
-    cloud: Folder,
+    cloud: CloudFolder,
     #[serde(default, rename = "target")]
     targets: Vec<Folder>,
 }
@@ -35,7 +35,7 @@ struct Controller {
 #[derive(Debug, Deserialize)]
 struct Datamover {
     bus: Bus,
-    cloud: Folder,
+    cloud: CloudFolder,
     state_dir: PathBuf,
     #[serde(default = "default_qemu_nbd")]
     qemu_nbd: PathBuf,
@@ -59,10 +59,24 @@ struct Auth {
     tokens_file: Option<PathBuf>,
 }
 
-/// `[cloud]` and `[[target]]`.
+/// `[cloud]`.
+#[derive(Debug, Deserialize)]
+struct CloudFolder {
+    /// Absent where the cloud is none of a folder.
+    path: Option<PathBuf>,
+}
+
+/// `[[target]]`.
 #[derive(Debug, Deserialize)]
 struct Folder {
     path: PathBuf,
+}
+
+impl CloudFolder {
+    fn check(&self) -> Option<Check> {
+        let path = self.path.as_deref()?;
+        Some(local::check_folder("cloud", "CLOUD_FOLDER_UNUSABLE", path))
+    }
 }
 
 /// Checks what a controller needs.
@@ -76,7 +90,7 @@ pub(super) async fn check_controller(path: &Path) -> Vec<Check> {
     checks.extend(tokens_file.map(|path| local::check_secret_file("tokens file", local::TOKENS_FILE, path)));
     checks.extend(local::check_broker(&config.bus).await);
     checks.push(local::check_database(&config.database.url).await);
-    checks.push(local::check_folder("cloud", "CLOUD_FOLDER_UNUSABLE", &config.cloud.path));
+    checks.extend(config.cloud.check());
     checks.extend(check_targets(&config.targets).await);
     checks
 }
@@ -92,7 +106,7 @@ pub(super) async fn check_datamover(path: &Path) -> Vec<Check> {
     checks.push(local::check_key_file(&config.key_file));
     checks.push(local::check_writable("state folder", "STATE_FOLDER_UNUSABLE", &config.state_dir));
     checks.extend(local::check_broker(&config.bus).await);
-    checks.push(local::check_folder("cloud", "CLOUD_FOLDER_UNUSABLE", &config.cloud.path));
+    checks.extend(config.cloud.check());
     checks.extend(check_targets(&config.targets).await);
     checks
 }
