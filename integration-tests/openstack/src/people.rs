@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use integration_tests::wait;
 use openstack::{Auth, Config, Domain, Named, Scope, Service, Session};
 use runtime::Entropy;
 use secrecy::SecretString;
@@ -13,6 +15,7 @@ use crate::lab::Lab;
 
 /// Of all users here.
 const PASSWORD: &str = "of-a-test-0123456789";
+const SERVER_MAX: Duration = Duration::from_secs(300);
 const PROJECTS: [&str; 3] = ["a", "b", "service"];
 
 /// Who there is. All names begin with one mark; ids are kept by the word that follows it.
@@ -82,14 +85,78 @@ impl People {
         self.id("project", project)
     }
 
+    /// Starts a server of a user, on a local disk and without a network, and waits until it is active; gives its id.
+    pub fn boot(&self, lab: &Lab, user: &str, project: &str) -> Result<String> {
+        let session = self.session(user, Some(project))?;
+        let image = self.find(&session, Service::Image, "images", &lab.image)?;
+        let flavor = self.find(&session, Service::Compute, "flavors", &lab.flavor)?;
+        let body =
+            json!({ "server": { "name": user, "imageRef": image, "flavorRef": flavor, "networks": "none" } });
+        let made: Value = self.runtime.block_on(session.post(Service::Compute, "/servers", &body).json())?;
+        let id = made["server"]["id"].as_str().context("the server has no id")?.to_owned();
+        let path = format!("/servers/{id}");
+        wait::until(SERVER_MAX, &format!("server {id} is active"), || {
+            let shown: Value = self.runtime.block_on(session.get(Service::Compute, &path).json())?;
+            let status = shown["server"]["status"].as_str().unwrap_or_default();
+            ensure!(status != "ERROR", "server {id} is in error: {}", shown["server"]["fault"]);
+            Ok((status == "ACTIVE").then_some(()))
+        })?;
+        Ok(id)
+    }
+
+    /// Deletes all servers of the projects, and waits until they are gone.
+    fn delete_servers(&self) -> Result<()> {
+        for project in PROJECTS {
+            let path = format!("/servers?all_tenants=1&project_id={}", self.id("project", project)?);
+            wait::until(SERVER_MAX, &format!("project {project} has no servers"), || {
+                let servers =
+                    self.runtime.block_on(self.admin.list::<Value>(Service::Compute, &path, "servers"))?;
+                for id in servers.iter().filter_map(|server| server["id"].as_str()) {
+                    let path = format!("/servers/{id}");
+                    self.runtime.block_on(self.admin.delete_if_there(Service::Compute, &path))?;
+                }
+                Ok(servers.is_empty().then_some(()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Neutron gives each project that looks at its networks a security group.
+    fn delete_security_groups(&self) -> Result<()> {
+        for project in PROJECTS {
+            let path = format!("/security-groups?project_id={}", self.id("project", project)?);
+            let groups = self.runtime.block_on(self.admin.list::<Value>(
+                Service::Network,
+                &path,
+                "security_groups",
+            ))?;
+            for id in groups.iter().filter_map(|group| group["id"].as_str()) {
+                let path = format!("/security-groups/{id}");
+                self.runtime.block_on(self.admin.delete_if_there(Service::Network, &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, session: &Session, service: Service, key: &str, name: &str) -> Result<String> {
+        let rows = self.runtime.block_on(session.list::<Value>(service, &format!("/{key}"), key))?;
+        let row = rows.iter().find(|row| row["name"] == name);
+        let id = row.with_context(|| format!("none of the {key} is {name}"))?["id"].as_str();
+        Ok(id.context("there is no id")?.to_owned())
+    }
+
     /// A token of a user, for a project or for none.
     pub fn token(&self, user: &str, project: Option<&str>) -> Result<SecretString> {
+        let token = self.runtime.block_on(self.session(user, project)?.token())?;
+        Ok(token.secret().clone())
+    }
+
+    fn session(&self, user: &str, project: Option<&str>) -> Result<Session> {
         let named =
             |word: &str| Named::Name { name: self.name(word), domain: Domain::Id("default".to_owned()) };
         let scope = project.map_or(Scope::Default, |project| Scope::Project(named(project)));
         let auth = Auth::password(&self.auth_url, named(user), PASSWORD.to_owned().into(), scope)?;
-        let token = self.runtime.block_on(self.admin.with_auth(auth).token())?;
-        Ok(token.secret().clone())
+        Ok(self.admin.with_auth(auth))
     }
 
     /// Makes the tokens of a user end, as a new password does.
@@ -166,6 +233,8 @@ impl People {
     }
 
     fn delete_all(&self) -> Result<()> {
+        self.delete_servers()?;
+        self.delete_security_groups()?;
         for ((noun, _), id) in self.ids.iter().rev() {
             self.remove(noun, id)?;
         }

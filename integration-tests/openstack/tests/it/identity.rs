@@ -1,16 +1,18 @@
-//! Real users of a real Keystone before a real controller. The instances are of a folder: whose they are is asked of Keystone alone.
+//! Real users of a real Keystone before a real controller. But for the last test the instances are of a folder: `[auth]` and
+//! `[cloud]` are independent.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use integration_tests::scenario::{CloudDisk, CloudInstance, build_cloud};
 use integration_tests::wait;
-use integration_tests::world::{Spec, World};
+use integration_tests::world::{CloudSections, Spec, World};
 use model::{DiskFormat, InstanceId, ProjectId};
 use openstack_tests::lab::Lab;
 use openstack_tests::people::People;
 use openstack_tests::phase::Phase;
 use rest_api::{Client, Endpoint, Error, NewSnapshot, NewWorkload, NewWorkloadInstance};
+use runtime::Entropy;
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// The cache of tokens lasts 1 s in these tests.
@@ -27,6 +29,11 @@ struct Site {
 impl Site {
     /// `alice` and `bob` write, `mia` is a plain member, `root` an administrator; `carol` writes in project `b`.
     fn open() -> Result<Self> {
+        Self::open_on(None)
+    }
+
+    /// The same, where the controller has another cloud than the folder.
+    fn open_on(controller: Option<&str>) -> Result<Self> {
         let lab = Lab::from_env()?;
         let mut people = People::create(&lab)?;
         let role = people.role();
@@ -34,15 +41,21 @@ impl Site {
         people.add("bob", "a", &["member", &role])?;
         let dir = tempfile::Builder::new().prefix("holdfast-identity-").tempdir()?;
         let project: ProjectId = people.project_id("a")?.parse()?;
-        let spec = Spec { project, auth: Some(people.auth(dir.path())?), ..Spec::default() };
+        let root = dir.path().join("world");
+        std::fs::create_dir(&root)?;
+        let folder = format!("[cloud]\nkind = \"directory\"\npath = {:?}\n", root.join("cloud"));
+        let cloud = controller.map(|controller| CloudSections {
+            controller: controller.to_owned(),
+            dmapi: folder.clone(),
+            datamover: folder.clone(),
+        });
+        let spec = Spec { project, auth: Some(people.auth(dir.path())?), cloud, ..Spec::default() };
         let image = dir.path().join("image.raw");
         std::fs::write(&image, vec![7; 4 << 20])?;
         let disk =
             || vec![CloudDisk { device: "vda".to_owned(), format: DiskFormat::Raw, image: image.clone() }];
         let instances =
             [CloudInstance::new("web-1", "host-a", disk()), CloudInstance::new("db-1", "host-b", disk())];
-        let root = dir.path().join("world");
-        std::fs::create_dir(&root)?;
         let placed = build_cloud(&root.join("cloud"), &spec, &instances)?;
         let world = World::start(&root, spec)?;
         Ok(Self { world, people, instances: placed.iter().map(|one| one.id).collect(), dir })
@@ -186,6 +199,37 @@ fn a_trust_is_made_once_and_used_and_revoked_and_made_again() -> Result<()> {
     let phase = Phase::begin("identity: the user is deleted");
     site.people.delete_user("alice")?;
     check_refused(ask(&site, &bob), 409, "TRUST_REVOKED", &["-alice", "the user or the project was deleted"]);
+    drop(phase);
+    site.close()
+}
+
+#[test]
+fn a_workload_takes_the_instances_of_its_own_project_and_no_others() -> Result<()> {
+    let phase = Phase::begin("identity: a server of a project, and a Holdfast on the real cloud");
+    let lab = Lab::from_env()?;
+    let mut site = Site::open_on(Some("[cloud]\nkind = \"openstack\"\n"))?;
+    // Nova would show carol all servers: she is an administrator.
+    let role = site.people.role();
+    site.people.add("carol", "b", &["member", "admin", &role])?;
+    let server = site.people.boot(&lab, "alice", "a")?;
+    drop(phase);
+
+    let phase = Phase::begin("identity: whose it is, seen by the trust of who asks");
+    let make_new = |id: &str| NewWorkload {
+        name: Some("real".to_owned()),
+        instances: vec![NewWorkloadInstance(id.to_owned())],
+        ..NewWorkload::default()
+    };
+    let create = |client: &Client, id: &str| site.world.block_on(client.create_workload(make_new(id)));
+    let endpoint = site.world.endpoint().replace(site.people.project_id("a")?, site.people.project_id("b")?);
+    let carol = Client::new(Endpoint::parse(&endpoint, None)?, &site.people.token("carol", Some("b"))?)?;
+    let alice = site.user("alice")?;
+    let unknown = Entropy.uuid().to_string();
+    check_refused(create(&carol, &server), 400, "INSTANCE_NOT_FOUND", &["there is no instance", &server]);
+    check_refused(create(&carol, &unknown), 400, "INSTANCE_NOT_FOUND", &["there is no instance", &unknown]);
+    check_refused(create(&alice, &unknown), 400, "INSTANCE_NOT_FOUND", &["there is no instance", &unknown]);
+    let workload = create(&alice, &server).with_context(|| site.world.logs())?;
+    assert_eq!(workload.instances[0].name, "alice");
     drop(phase);
     site.close()
 }
