@@ -81,11 +81,25 @@ async fn an_effect_whose_answer_was_lost_is_found_and_not_made_twice() -> Result
     lossy.delete_volume_snapshots(owner, &tag).await?;
     drop(phase);
 
+    check_lost_instance(&lab, &project, &account, volume).await?;
+    account.cloud().delete_volumes(owner, &new.tag).await?;
+    assert_eq!(account.cloud().list_resources(owner).await?, before, "nothing is left");
+    project.close()
+}
+
+/// Of one that had `volume` and is gone.
+async fn check_lost_instance(
+    lab: &Lab,
+    project: &Project,
+    account: &Account,
+    volume: VolumeId,
+) -> Result<()> {
+    let owner = &account.owner;
     let phase = Phase::begin("lost answers: instance");
     let proxy = CuttingProxy::start(&account.session.endpoint(Compute).await?).await?;
-    let lossy = Account::by_way_of(&project, Compute, proxy.port).await?.cloud();
+    let lossy = Account::by_way_of(project, Compute, proxy.port).await?.cloud();
     // Only in a network of one's own one may choose addresses.
-    let (network, _) = surroundings::make_network(&account).await?;
+    let (network, _) = surroundings::make_network(account).await?;
     let network = network["id"].as_str().unwrap().to_owned();
     let ground = project.create_one(&[
         "server",
@@ -121,11 +135,9 @@ async fn an_effect_whose_answer_was_lost_is_found_and_not_made_twice() -> Result
     };
     assert_eq!(addresses(&again), addresses(&new.description), "they are free, and its own again");
     lossy.delete_instances(owner, &new.tag).await?;
-    lossy.delete_volumes(owner, &Tag::from_text("lost/volume/0")).await?;
     account.session.delete_if_there(Network, &format!("/networks/{network}")).await?;
-    assert_eq!(account.cloud().list_resources(owner).await?, before, "nothing is left");
     drop(phase);
-    project.close()
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
