@@ -14,7 +14,7 @@ const EACH_CELL: &str = "CELL_DATABASE";
 pub struct Grants<'a>(pub &'a Databases);
 
 impl Grants<'_> {
-    /// As SQL, with a placeholder for the password: the file that holds it is for dmapi alone.
+    /// As SQL, with a stand-in for the password: the file that holds it is for dmapi alone.
     #[must_use]
     pub fn to_sql(&self) -> String {
         let Databases { nova_api, cells, cinder, account } = self.0;

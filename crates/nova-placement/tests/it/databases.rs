@@ -98,7 +98,7 @@ impl TestCloud {
         }
     }
 
-    /// Puts the cells in for their placeholder.
+    /// Puts the cells in where the text names them.
     fn for_each_cell(&self, statement: &str) -> Vec<String> {
         if !statement.contains("CELL_DATABASE") {
             return vec![statement.to_owned()];
