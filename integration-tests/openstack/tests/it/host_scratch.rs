@@ -75,7 +75,7 @@ async fn a_guest_goes_on_when_the_scratch_folder_is_too_small_for_what_it_writes
     let compute = Compute::open_with_scratch_of(&lab, 8, ByteCount::kib(64)).await?;
     let cut = compute.cut(&instance, None).await?;
     // While the guest is paused its agent cannot be asked, so the work goes on by itself, and its end is waited for.
-    guest.run(&format!("({OVERWRITE} && touch /var/lib/done) > /dev/null 2>&1 &"))?;
+    guest.run(&format!("(sleep 3; {OVERWRITE} && touch /var/lib/done) > /dev/null 2>&1 &"))?;
     let lost = async || Ok::<_, anyhow::Error>(compute.loss(&cut).await.ok());
     assert_eq!(wait_for(lost).await?.code, "POINT_IN_TIME_LOST");
     wait_for(async || Ok(guest.run("test -e /var/lib/done").ok())).await?;
