@@ -9,8 +9,8 @@ use catalog::{
     WorkloadInstanceRow, WorkloadRow, statement_names,
 };
 use model::{
-    ByteCount, Consistency, InstanceId, RestoreEvent, RestoreState, SnapshotEvent, SnapshotKind,
-    SnapshotState, VolumeId, VolumeSnapshotId,
+    ByteCount, Consistency, InstanceId, LineageId, RestoreEvent, RestoreState, SnapshotEvent, SnapshotId,
+    SnapshotKind, SnapshotState, VolumeId, VolumeSnapshotId,
 };
 use runtime::Entropy;
 
@@ -80,10 +80,8 @@ async fn walk_snapshot(catalog: &Catalog, workload: &WorkloadRow) {
     let mut tx = catalog.begin().await.unwrap();
     let new = make_lineage(workload, instance.instance_id, "vda");
     let lineage = tx.get_or_create_lineage(&new).await.unwrap();
-    assert_eq!(
-        tx.get_or_create_lineage(&make_lineage(workload, instance.instance_id, "vda")).await.unwrap(),
-        lineage
-    );
+    let again = make_lineage(workload, instance.instance_id, "vda");
+    assert_eq!(tx.get_or_create_lineage(&again).await.unwrap(), lineage);
     assert_eq!(tx.get_lineage(lineage.id).await.unwrap().unwrap(), lineage);
     let mut disk = make_snapshot_disk(&instance, lineage.id);
     tx.insert_snapshot(&row).await.unwrap();
@@ -139,16 +137,7 @@ async fn walk_snapshot(catalog: &Catalog, workload: &WorkloadRow) {
     assert_eq!(tx.list_snapshots(&filter).await.unwrap(), [row.clone()]);
     assert_eq!(tx.list_lineage_snapshots(lineage.id).await.unwrap(), [row.id]);
     assert_eq!(tx.list_lineages(workload.id).await.unwrap()[0].latest_snapshot_id, Some(row.id));
-    let base = LineageBaseRow {
-        lineage_id: lineage.id,
-        snapshot_id: row.id,
-        volume_snapshot_id: id(VolumeSnapshotId::from_uuid),
-        tag: "saga/step/0".to_owned(),
-    };
-    tx.set_lineage_base(&base).await.unwrap();
-    assert_eq!(tx.get_lineage_base(lineage.id).await.unwrap(), Some(base));
-    tx.delete_lineage_base(lineage.id).await.unwrap();
-    assert_eq!(tx.get_lineage_base(lineage.id).await.unwrap(), None);
+    walk_lineage_base(&mut tx, lineage.id, row.id).await;
     assert!(tx.release_lineage_lease(lineage.id, row.saga_id).await.unwrap());
     tx.acquire_lineage_lease(lineage.id, row.saga_id).await.unwrap();
     tx.delete_lineage(lineage.id, row.saga_id).await.unwrap();
@@ -157,6 +146,19 @@ async fn walk_snapshot(catalog: &Catalog, workload: &WorkloadRow) {
     tx.apply_snapshot_event(row.id, SnapshotEvent::Delete).await.unwrap();
     assert_eq!(tx.list_snapshots(&SnapshotFilter::default()).await.unwrap(), []);
     tx.commit().await.unwrap();
+}
+
+async fn walk_lineage_base(tx: &mut catalog::Tx, lineage_id: LineageId, snapshot_id: SnapshotId) {
+    let base = LineageBaseRow {
+        lineage_id,
+        snapshot_id,
+        volume_snapshot_id: id(VolumeSnapshotId::from_uuid),
+        tag: "saga/step/0".to_owned(),
+    };
+    tx.set_lineage_base(&base).await.unwrap();
+    assert_eq!(tx.get_lineage_base(lineage_id).await.unwrap(), Some(base));
+    tx.delete_lineage_base(lineage_id).await.unwrap();
+    assert_eq!(tx.get_lineage_base(lineage_id).await.unwrap(), None);
 }
 
 async fn walk_restore(catalog: &Catalog, workload: &WorkloadRow) {

@@ -1,7 +1,9 @@
 //! Local disks of running and stopped instances, cut by the product; bytes compared with qemu's own tools.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, ensure};
-use cloud::{ChangeRecord, Host as _, Moment, SourceDisk};
+use cloud::{ChangeRecord, CutRequest, Host as _, Moment, SourceDisk, SourceQuery};
 use model::{DiskLocation, NbdExport, SnapshotId};
 use openstack_tests::carrier::Carrier;
 use openstack_tests::compute::{Compute, said};
@@ -28,6 +30,50 @@ fn assert_is_incremental(source: &SourceDisk, since: SnapshotId) {
     let changes = source.changes.as_ref().unwrap_or_else(|| panic!("{source:?}"));
     assert_eq!(changes.since, since);
     assert!(matches!(changes.record, ChangeRecord::DirtyBitmap(_)), "{changes:?}");
+}
+
+/// Asking again gives the same; asking for another snapshot meanwhile is refused.
+async fn assert_cut_is_found_again(compute: &Compute, cut: &SourceQuery, base: SnapshotId) -> Result<()> {
+    let again = CutRequest {
+        instance_id: cut.instance_id,
+        snapshot_id: cut.snapshot_id,
+        disks: vec![cut.disk_id.clone()],
+        base: Some(base),
+    };
+    assert_eq!(compute.host().cut(&again).await.map_err(said)?, Moment::Cut, "it is found, not cut again");
+    let other = CutRequest { snapshot_id: base, ..again };
+    assert_eq!(compute.host().cut(&other).await.unwrap_err().code, "CUT_BUSY");
+    Ok(())
+}
+
+/// Stops the instance, reads its disk as it is, and starts it while somebody still reads.
+async fn read_stopped(
+    (project, compute, carrier): (&Project, &Compute, &Carrier),
+    base: &SourceQuery,
+    witness: &Path,
+) -> Result<SourceQuery> {
+    let instance = base.instance_id.to_string();
+    let phase = Phase::begin("local disk: stopped, read as it is, bytes compared, started while it is read");
+    project.stop(&instance)?;
+    let stopped = compute.cut(&instance, Some(base.snapshot_id)).await?;
+    assert_eq!(stopped.moment, Moment::AsIs);
+    let source = compute.source(&stopped).await?;
+    let DiskLocation::File(image) = &source.location else { anyhow::bail!("{source:?}") };
+    carrier.back_up_as(stopped.snapshot_id, Some(base.snapshot_id), source.clone()).await?;
+    std::fs::remove_file(witness)?;
+    copy_file(&image.path, witness)?;
+    carrier.compare(stopped.snapshot_id, witness).await?;
+    compute.host().check_moment(&stopped).await.map_err(said)?;
+    let reader = carrier.disks().read(&source.location, source.size).await?;
+    reader.read(0, MIB).await?;
+    project.start(&instance)?; // we hold it open, and it is not refused
+    let loss = compute.loss(&stopped).await?;
+    assert_eq!(loss.code, "POINT_IN_TIME_LOST");
+    assert!(loss.message.contains("the instance was started"), "{loss}");
+    drop(reader);
+    compute.end(&stopped, true).await?; // it had been read before: see above
+    drop(phase);
+    Ok(stopped)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,15 +109,7 @@ async fn a_running_local_disk_is_read_whole_then_by_its_changes_and_stopped_as_i
     guest.write_file("/var/lib/second", 3)?;
     let second = compute.cut(&instance, Some(first.snapshot_id)).await?;
     compute.reopen().await?;
-    let again = cloud::CutRequest {
-        instance_id: second.instance_id,
-        snapshot_id: second.snapshot_id,
-        disks: vec![second.disk_id.clone()],
-        base: Some(first.snapshot_id),
-    };
-    assert_eq!(compute.host().cut(&again).await.map_err(said)?, Moment::Cut, "it is found, not cut again");
-    let other = cloud::CutRequest { snapshot_id: first.snapshot_id, ..again.clone() };
-    assert_eq!(compute.host().cut(&other).await.unwrap_err().code, "CUT_BUSY");
+    assert_cut_is_found_again(&compute, &second, first.snapshot_id).await?;
     let source = compute.source(&second).await?;
     assert_is_incremental(&source, first.snapshot_id);
     let done = carrier.back_up_as(second.snapshot_id, Some(first.snapshot_id), source.clone()).await?;
@@ -88,26 +126,7 @@ async fn a_running_local_disk_is_read_whole_then_by_its_changes_and_stopped_as_i
     assert_eq!(bitmaps(&instance)?, bitmap_of(second.snapshot_id));
     drop(phase);
 
-    let phase = Phase::begin("local disk: stopped, read as it is, bytes compared, started while it is read");
-    project.stop(&instance)?;
-    let stopped = compute.cut(&instance, Some(second.snapshot_id)).await?;
-    assert_eq!(stopped.moment, Moment::AsIs);
-    let source = compute.source(&stopped).await?;
-    let DiskLocation::File(image) = &source.location else { anyhow::bail!("{source:?}") };
-    carrier.back_up_as(stopped.snapshot_id, Some(second.snapshot_id), source.clone()).await?;
-    std::fs::remove_file(&witness)?;
-    copy_file(&image.path, &witness)?;
-    carrier.compare(stopped.snapshot_id, &witness).await?;
-    compute.host().check_moment(&stopped).await.map_err(said)?;
-    let reader = carrier.disks().read(&source.location, source.size).await?;
-    reader.read(0, MIB).await?;
-    project.start(&instance)?; // we hold it open, and it is not refused
-    let loss = compute.loss(&stopped).await?;
-    assert_eq!(loss.code, "POINT_IN_TIME_LOST");
-    assert!(loss.message.contains("the instance was started"), "{loss}");
-    drop(reader);
-    compute.end(&stopped, true).await?; // it had been read before: see above
-    drop(phase);
+    let stopped = read_stopped((&project, &compute, &carrier), &second, &witness).await?;
 
     let phase = Phase::begin("local disk: by its changes since it was read stopped, bytes compared");
     let guest = Guest::wait_for(&instance)?;

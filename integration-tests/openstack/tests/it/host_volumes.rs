@@ -36,6 +36,23 @@ fn base_at(query: &SourceQuery) -> Base {
     Base { snapshot_id: query.snapshot_id, volume_snapshot_id: Some(id) }
 }
 
+/// With a base that is not there any more the whole is read, and the reason told.
+async fn assert_reads_whole(compute: &Compute, first: &SourceQuery, second: &SourceQuery) -> Result<()> {
+    for (base, words) in [
+        (base_at(first), "is gone"),
+        (Base { volume_snapshot_id: None, ..base_at(first) }, "was not kept"),
+        (
+            Base { volume_snapshot_id: Some(VolumeSnapshotId::from_uuid(Entropy.uuid())), ..base_at(first) },
+            "is gone",
+        ),
+    ] {
+        let source = compute.source(&SourceQuery { base: Some(base), ..second.clone() }).await?;
+        assert_eq!(source.changes, None);
+        assert!(source.full_read_reason.as_ref().is_some_and(|reason| reason.contains(words)), "{source:?}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_is_found_at_its_snapshots_with_what_changed_between_them() -> Result<()> {
     let (lab, carrier) = (Lab::from_env()?, Carrier::new()?);
@@ -89,18 +106,7 @@ async fn a_volume_is_found_at_its_snapshots_with_what_changed_between_them() -> 
     project.run(&["volume", "snapshot", "delete", &first_snapshot])?;
     let gone = || Ok(project.json(&["volume", "snapshot", "show", &first_snapshot]).err());
     integration_tests::wait::until(std::time::Duration::from_secs(120), "the snapshot is gone", gone)?;
-    for (base, words) in [
-        (base_at(&first), "is gone"),
-        (Base { volume_snapshot_id: None, ..base_at(&first) }, "was not kept"),
-        (
-            Base { volume_snapshot_id: Some(VolumeSnapshotId::from_uuid(Entropy.uuid())), ..base_at(&first) },
-            "is gone",
-        ),
-    ] {
-        let source = compute.source(&SourceQuery { base: Some(base), ..second.clone() }).await?;
-        assert_eq!(source.changes, None);
-        assert!(source.full_read_reason.as_ref().is_some_and(|reason| reason.contains(words)), "{source:?}");
-    }
+    assert_reads_whole(&compute, &first, &second).await?;
     let lost = compute.loss(&first).await?;
     assert_eq!(lost.code, "POINT_IN_TIME_LOST", "{lost}");
     drop(phase);
