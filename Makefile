@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/holdfast/target
 export CARGO_TERM_COLOR ?= auto
 CARGO ?= cargo
 
-.PHONY: help deps deps-test build fmt lint test unit it demo clean-demo soak update cloud-up cloud-test cloud-down
+.PHONY: help deps deps-test build fmt lint test unit it demo clean-demo soak update cloud-up cloud-test cloud-test-all cloud-down
 
 help: ## Shows this text
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,8 +50,11 @@ soak: deps ## Kills services and broker at random for MINUTES=60 while jobs run,
 cloud-up: ## Brings up a real OpenStack on this machine (as root, Debian 12; 5 minutes for packages, 3 for the cloud)
 	@integration-tests/openstack/cloud up
 
-cloud-test: ## Tests on a real OpenStack; brings it up first
+cloud-test: ## The chief tests on a real OpenStack, which it brings up first (as root, Debian 12)
 	@CARGO="$(CARGO)" integration-tests/openstack/cloud test
+
+cloud-test-all: ## All tests on a real OpenStack, which it brings up first
+	@CARGO="$(CARGO)" integration-tests/openstack/cloud test-all
 
 cloud-down: ## Stops the OpenStack of cloud-up; what it holds stays
 	@integration-tests/openstack/cloud down
