@@ -5,7 +5,7 @@
 //! thaws whatever becomes of us.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cloud::{Frozen, Thawed};
@@ -29,11 +29,13 @@ pub(crate) struct Agents {
     virsh: Virsh,
     /// Guests that were never told to freeze, since their agent did not answer. Nobody need thaw them.
     never_asked: Mutex<BTreeSet<InstanceId>>,
+    /// Guests that we told to freeze, and that did not say since that they thawed.
+    told_to_freeze: Mutex<BTreeSet<InstanceId>>,
 }
 
 impl Agents {
     pub(crate) const fn new(virsh: Virsh) -> Self {
-        Self { virsh, never_asked: Mutex::new(BTreeSet::new()) }
+        Self { virsh, never_asked: Mutex::new(BTreeSet::new()), told_to_freeze: Mutex::new(BTreeSet::new()) }
     }
 
     /// See `cloud::Host::freeze`.
@@ -56,6 +58,7 @@ impl Agents {
         if status == "frozen" {
             return Ok(Frozen { count: 1 });
         }
+        self.told_to_freeze().insert(instance);
         match self.virsh.ask_agent(instance, "guest-fsfreeze-freeze", FREEZE_MAX).await {
             Ok(count) => Ok(Frozen { count: read_count(&count) }),
             Err(Error::ToolRefused { said, .. }) => Err(Error::FreezeRefused { instance, said }),
@@ -67,11 +70,23 @@ impl Agents {
     pub(crate) async fn thaw(&self, instance: InstanceId) -> Result<Thawed, Error> {
         let nothing = Thawed { count: 0 };
         // A guest that was paused while it was frozen is frozen when it goes on: its silence is an error here.
-        if !self.is_there(instance).await? {
+        let domain = self.virsh.domain(instance).await?;
+        if domain.run_id.is_none() {
+            self.told_to_freeze().remove(&instance);
             return Ok(nothing);
         }
+        if domain.agent != Agent::Connected {
+            if !self.told_to_freeze().contains(&instance) {
+                return Ok(nothing);
+            }
+            let said = "it went away after the guest was frozen".to_owned();
+            return Err(Error::AgentSilent { instance, said });
+        }
         match self.virsh.ask_agent(instance, "guest-fsfreeze-thaw", THAW_MAX).await {
-            Ok(count) => Ok(Thawed { count: read_count(&count) }),
+            Ok(count) => {
+                self.told_to_freeze().remove(&instance);
+                Ok(Thawed { count: read_count(&count) })
+            }
             Err(Error::AgentSilent { .. }) if self.was_never_asked(instance) => Ok(nothing),
             Err(error) => Err(error),
         }
@@ -81,6 +96,10 @@ impl Agents {
     async fn is_there(&self, instance: InstanceId) -> Result<bool, Error> {
         let domain = self.virsh.domain(instance).await?;
         Ok(domain.run_id.is_some() && domain.agent == Agent::Connected)
+    }
+
+    fn told_to_freeze(&self) -> MutexGuard<'_, BTreeSet<InstanceId>> {
+        self.told_to_freeze.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, instance: InstanceId, is_never_asked: bool) {

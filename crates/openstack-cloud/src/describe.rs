@@ -70,7 +70,7 @@ async fn collect(
     mut server: Server,
 ) -> Result<Collected, Failure> {
     let id = server.id;
-    let (attachments, interfaces, ports, keypair, server_group, image, shown) = try_join!(
+    let (attachments, interfaces, mut ports, keypair, server_group, image, shown) = try_join!(
         calls.get(Compute, format!("/servers/{id}/os-volume_attachments")),
         calls.get(Compute, format!("/servers/{id}/os-interface")),
         calls.list(Network, format!("/ports?device_id={id}"), "ports"),
@@ -80,7 +80,8 @@ async fn collect(
         read_hidden(service, &server),
     )?;
     let nova::AttachmentsBody { attachments } = attachments;
-    let nova::InterfacesBody { interfaces } = interfaces;
+    let nova::InterfacesBody { mut interfaces } = interfaces;
+    keep_own(owner, &server, &mut ports, &mut interfaces);
     if let Some(shown) = shown {
         server.user_data = shown.user_data;
         server.root_device_name = shown.root_device_name;
@@ -102,6 +103,22 @@ async fn collect(
         server_group,
         topology,
     })
+}
+
+/// Whose instance a port names is a text that any user may write on a port of theirs, and whoever owns the network sees it.
+fn keep_own(
+    owner: &Owner,
+    server: &Server,
+    ports: &mut Vec<neutron::Port>,
+    interfaces: &mut Vec<nova::Interface>,
+) {
+    let macs = server.mac_addresses();
+    ports.retain(|port| {
+        port.project_id == owner.project_id.as_str() || macs.contains(&port.mac_address.as_str())
+    });
+    interfaces.retain(|interface| {
+        ports.iter().any(|port| port.id == interface.port_id) || macs.contains(&interface.mac_addr.as_str())
+    });
 }
 
 /// The volume, when it is of the owner's project.

@@ -62,6 +62,12 @@ pub(crate) async fn delete(calls: &Calls, tag: &Tag) -> Result<(), Failure> {
 
 async fn tagged(calls: &Calls, tag: &Tag) -> Result<Vec<Server>, Failure> {
     let mut all: Vec<Server> = calls.list(Compute, "/servers/detail".to_owned(), "servers").await?;
+    if let Some(hidden) = all.iter().find(|server| server.status == "UNKNOWN") {
+        return Err(Failure::transient(
+            "OPENSTACK_CELL_DOWN",
+            format!("Nova cannot tell about instance {}: a cell of it does not answer", hidden.id),
+        ));
+    }
     all.retain(|server| tags::is_tagged(&server.metadata, tag));
     Ok(all)
 }
@@ -173,6 +179,7 @@ async fn wait_until_active(calls: &Calls, id: InstanceId) -> Result<(), Failure>
                 ))
             }
             Some(server) if server.vm_state == "building" || !server.task_state.is_empty() => Ok(None),
+            Some(server) if ["BUILD", "UNKNOWN"].contains(&server.status.as_str()) => Ok(None),
             Some(_) => Ok(Some(())),
             None => Err(Failure::transient(
                 "INSTANCE_FAILED",

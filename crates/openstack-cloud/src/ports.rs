@@ -45,14 +45,18 @@ pub(crate) async fn create(
     owner: &Owner,
     new: &NewInstance,
 ) -> Result<Vec<ReadyPort>, Failure> {
-    let made = tagged(calls, &new.tag).await?;
+    let made: BTreeMap<usize, neutron::Port> = tagged(calls, &new.tag).await?.into_iter().collect();
     let mut ready = Vec::new();
     for (index, port) in new.description.ports.iter().enumerate() {
         let id = match (made.get(&index), find_free_original(calls, owner, port).await?) {
-            (Some(made), _) => made.id.clone(),
+            (Some(made), _) => {
+                // Its making may have ended between the two.
+                finish(calls, port, made).await?;
+                made.id.clone()
+            }
             (None, Some(id)) => id,
             (None, None) => {
-                let around = surroundings(calls, new, port).await?;
+                let around = surroundings(calls, owner, new, port).await?;
                 let description = tags::description(&port.description, &new.tag, index);
                 let made = make(calls, port, &around, &description).await?;
                 finish(calls, port, &made).await?;
@@ -66,14 +70,14 @@ pub(crate) async fn create(
 
 /// Deletes all that bear the tag.
 pub(crate) async fn delete(calls: &Calls, tag: &Tag) -> Result<(), Failure> {
-    for port in tagged(calls, tag).await?.into_values() {
+    for (_, port) in tagged(calls, tag).await? {
         calls.delete(Network, format!("/ports/{}", port.id)).await?;
     }
     Ok(())
 }
 
-/// By their index.
-async fn tagged(calls: &Calls, tag: &Tag) -> Result<BTreeMap<usize, neutron::Port>, Failure> {
+/// With their index; of one whose answer was lost there may be two.
+async fn tagged(calls: &Calls, tag: &Tag) -> Result<Vec<(usize, neutron::Port)>, Failure> {
     let all: Vec<neutron::Port> = calls.list(Network, "/ports".to_owned(), "ports").await?;
     let ours = all.into_iter().filter_map(|port| match tags::of_description(&port.description) {
         Some((of, index)) if of == *tag => Some((index, port)),
@@ -96,18 +100,26 @@ async fn find_free_original(calls: &Calls, owner: &Owner, port: &Port) -> Result
     Ok(found.map(|body| body.port).filter(free).map(|port| port.id))
 }
 
-async fn surroundings(calls: &Calls, new: &NewInstance, port: &Port) -> Result<Surroundings, Failure> {
+/// By id, else by name among what is the owner's own: others may let him see a network or a group that they named like his.
+async fn surroundings(
+    calls: &Calls,
+    owner: &Owner,
+    new: &NewInstance,
+    port: &Port,
+) -> Result<Surroundings, Failure> {
+    let is_own = |project_id: &str| project_id == owner.project_id.as_str();
     let networks: Vec<neutron::Network> = calls.list(Network, "/networks".to_owned(), "networks").await?;
     let by_id = networks.iter().find(|network| network.id == port.network_id);
-    let mut by_name =
-        networks.iter().filter(|network| !port.network.is_empty() && network.name == port.network);
+    let mut by_name = networks.iter().filter(|network| {
+        !port.network.is_empty() && network.name == port.network && is_own(&network.project_id)
+    });
     let network = by_id.or_else(|| by_name.next().filter(|_| by_name.next().is_none()));
     let network = network.ok_or_else(|| {
         Failure::permanent(
             "NETWORK_NOT_FOUND",
             format!(
-                "instance {} had a port in network {} ({}), which is not there any more, and none or several have its name: \
-                 restore the network first, or choose another for the instance",
+                "instance {} had a port in network {} ({}), which is not there any more, and none or several of the project have its \
+                 name: restore the network first, or choose another for the instance",
                 new.name, port.network, port.network_id
             ),
         )
@@ -119,7 +131,7 @@ async fn surroundings(calls: &Calls, new: &NewInstance, port: &Port) -> Result<S
     let of_topology = &new.description.topology.security_groups;
     let security_groups = port.security_groups.iter().map(|id| {
         let name = of_topology.iter().find(|group| group.id == *id).map_or(id, |group| &group.name);
-        let mut by_name = groups.iter().filter(|group| group.name == *name);
+        let mut by_name = groups.iter().filter(|group| group.name == *name && is_own(&group.project_id));
         let by_id = groups.iter().find(|group| group.id == *id);
         let found = by_id.or_else(|| by_name.next().filter(|_| by_name.next().is_none()));
         found.map(|group| group.id.clone()).ok_or_else(|| {
@@ -127,7 +139,7 @@ async fn surroundings(calls: &Calls, new: &NewInstance, port: &Port) -> Result<S
                 "SECURITY_GROUP_NOT_FOUND",
                 format!(
                     "instance {} was under the rules of security group {name} ({id}), which is not there any more, and none or \
-                     several have its name: restore the network topology first, or make a group of that name",
+                     several of the project have its name: restore the network topology first, or make a group of that name",
                     new.name
                 ),
             )

@@ -11,6 +11,8 @@ pub(crate) fn message(body: &[u8]) -> String {
     let found = serde_json::from_str::<Value>(&text).ok().and_then(|value| in_json(&value));
     let sentence = found.unwrap_or_else(|| without_tags(&text));
     let sentence = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
+    // Nova repeats what it was sent: user data, for example.
+    let sentence = sentence.split_once(" Value: ").map_or(sentence.as_str(), |(words, _)| words);
     match sentence.is_empty() {
         true => "without a word".to_owned(),
         false => sentence.chars().take(MESSAGE_LENGTH_MAX).collect(),

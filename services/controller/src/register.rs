@@ -210,7 +210,13 @@ impl Run<'_> {
             let made = self.keystone.create_user(user, domain_id, &password(password_file)?).await;
             return made.map(|user| Some(user.id)).map_err(|error| refusal(&error));
         };
-        let fits = has_file && self.logs_in(&found.id, read_password(self.order)?).await?;
+        if !has_file {
+            return Err(StartError::refused(format!(
+                "{what}: the user is there and the file is not: bring the file from where it was made, or write a password into it, \
+                 which then becomes the user's"
+            )));
+        }
+        let fits = self.logs_in(&found.id, read_password(self.order)?).await?;
         self.tell(&what, if fits { Outcome::Found } else { Outcome::Changed });
         if !fits && !is_dry_run {
             let changed = self.keystone.change_password(&found.id, &password(password_file)?).await;

@@ -165,7 +165,7 @@ pub(crate) struct Network {
     #[serde(deserialize_with = "nullable")]
     description: String,
     #[serde(deserialize_with = "nullable")]
-    project_id: String,
+    pub(crate) project_id: String,
     admin_state_up: bool,
     shared: bool,
     #[serde(rename = "router:external")]
@@ -340,7 +340,7 @@ pub(crate) struct SecurityGroup {
     #[serde(deserialize_with = "nullable")]
     description: String,
     #[serde(deserialize_with = "nullable")]
-    project_id: String,
+    pub(crate) project_id: String,
     stateful: Option<bool>,
     #[serde(deserialize_with = "nullable")]
     security_group_rules: Vec<Rule>,

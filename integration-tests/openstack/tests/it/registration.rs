@@ -87,6 +87,9 @@ async fn walk(config: &Config, session: &Session, order: &Registration) -> Resul
     let told = register(config.clone(), &moved).await?;
     ensure!(told.matches(": changed").count() == 1 && !told.contains(": made"), "{told}");
     std::fs::remove_file(&order.password_file)?;
+    let refusal = register(config.clone(), &moved).await.unwrap_err().to_string();
+    ensure!(refusal.contains("bring the file"), "nobody's password is changed unasked: {refusal}");
+    std::fs::write(&order.password_file, "another-one-0123456789")?;
     let told = register(config.clone(), &moved).await?;
     ensure!(told.matches(": changed").count() == 1 && told.contains("user holdfast-test"), "{told}");
 

@@ -19,6 +19,9 @@ use proto::rep::v1::job_succeeded::Result as Answer;
 
 use crate::app::{self, trusts::TrustBook};
 
+/// What a session says whose login Keystone refused.
+const LOGIN_REFUSED: &str = "OPENSTACK_LOGIN_REFUSED";
+
 /// What cloud jobs act on. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CloudJobs {
@@ -144,8 +147,14 @@ impl CloudJobs {
     /// What the cloud refuses for good, it may refuse since the owner's trust does not hold any more: then that is the failure.
     async fn explain(&self, command: &CloudCommand, error: JobError) -> JobError {
         let (Some(trusts), Some(owner)) = (&self.trusts, command.owner()) else { return error };
+        let is_login = error.failure.code == LOGIN_REFUSED;
         match trusts.check(&owner).await {
-            Err(app::Error::Trust(failure)) if failure.class == ErrorClass::Permanent => {
+            Err(app::Error::Trust(failure)) if is_login || failure.class == ErrorClass::Permanent => {
+                JobError { failure, ..error }
+            }
+            // The trust was made anew, or our own password changed, while the job had a session.
+            Ok(_) if is_login => {
+                let failure = Failure { class: ErrorClass::Transient, ..error.failure };
                 JobError { failure, ..error }
             }
             _ => error,

@@ -123,6 +123,13 @@ impl KeystoneSection {
                 return Err(format!("auth.keystone.{key} is empty: name a role"));
             }
         }
+        let lent = || self.delegated_roles.iter().chain([&self.trustee_role]);
+        if lent().any(|role| role.eq_ignore_ascii_case(&self.admin_role)) {
+            return Err(format!(
+                "auth.keystone lends {} to jobs, which is admin_role: what reaches across projects is not lent",
+                self.admin_role
+            ));
+        }
         if self.token_cache() > TOKEN_CACHE_MAX {
             let seconds = TOKEN_CACHE_MAX.as_secs();
             return Err(format!(

@@ -26,6 +26,8 @@ pub(super) enum Unusable {
     Gone,
     /// Keystone knows it, and does not let us act on it.
     Refused,
+    /// It stands for another user or project than the catalog says.
+    OfAnother,
     /// It lends other roles than the one we need.
     LacksRole,
 }
@@ -94,10 +96,16 @@ impl Keystone {
     pub(super) async fn open_trust(
         &self,
         id: &str,
+        owner: &Owner,
         role: &str,
     ) -> Result<Result<Session, Unusable>, Failure> {
         let session = self.service.with_trust(id);
+        let is_theirs = |info: &TokenInfo| {
+            let project = info.project.as_ref().is_some_and(|it| it.id == owner.project_id.as_str());
+            project && info.user.id == owner.user_id.as_str()
+        };
         match self.patiently(session.token()).await? {
+            Ok(token) if !is_theirs(&token.info) => Ok(Err(Unusable::OfAnother)),
             Ok(token) if token.info.has_role(role) => Ok(Ok(session)),
             Ok(_) => Ok(Err(Unusable::LacksRole)),
             Err(error @ Error::LoginRefused { .. }) => self.explain(id, &error).await.map(Err),

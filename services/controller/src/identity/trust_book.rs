@@ -85,8 +85,9 @@ impl KeystoneTrusts {
 
     /// Asks Keystone for a token of the trust, and notes what came of it.
     async fn open(&self, row: &TrustRow) -> Result<Session, Error> {
-        let opened =
-            self.inner.keystone.open_trust(&row.trust_id, self.role()).await.map_err(Error::Trust)?;
+        let owner = Owner { project_id: row.project_id.clone(), user_id: row.user_id.clone() };
+        let opened = self.inner.keystone.open_trust(&row.trust_id, &owner, self.role()).await;
+        let opened = opened.map_err(Error::Trust)?;
         match opened.map_err(|why| self.explain(row, why)) {
             Ok(session) => {
                 self.keep(&row.trust_id, &session);
@@ -121,6 +122,7 @@ impl KeystoneTrusts {
                  disabled",
                 row.roles.join(", ")
             ),
+            Unusable::OfAnother => format!("trust {trust_id} is of another user or project"),
             Unusable::LacksRole => format!("trust {trust_id} does not lend role {}", self.role()),
         }
     }

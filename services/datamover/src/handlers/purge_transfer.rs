@@ -1,7 +1,7 @@
 //! Takes a transfer back: bars it, waits until nothing of it runs here, removes its objects and its journals.
 
 use async_trait::async_trait;
-use model::{JobId, LineageId, SnapshotId, TargetId};
+use model::{Failure, JobId, LineageId, SnapshotId, TargetId, Timestamp};
 use proto::cmd::v1 as cmd;
 use proto::convert::{self, Malformed};
 use proto::rep::v1::Done;
@@ -17,6 +17,8 @@ pub(super) struct PurgeTransfer {
     snapshot_id: SnapshotId,
     target_id: TargetId,
     lineage_id: LineageId,
+    /// From then on another attempt may be at it, and after that another transfer of the same snapshot.
+    deadline_at: Option<Timestamp>,
 }
 
 impl PurgeTransfer {
@@ -26,6 +28,7 @@ impl PurgeTransfer {
             snapshot_id: convert::id("snapshot_id", &message.snapshot_id)?,
             target_id: convert::id("target_id", &message.target_id)?,
             lineage_id: convert::id("lineage_id", &message.lineage_id)?,
+            deadline_at: convert::header(message.header.as_ref())?.deadline_at,
         })
     }
 
@@ -34,6 +37,16 @@ impl PurgeTransfer {
             job.bar_and_stop(transfer).await?;
         }
         let target = job.ports.means.targets.open(self.target_id).await.map_err(Halt::failed)?;
+        if let Some(deadline_at) = self.deadline_at.filter(|deadline| job.ports.clock.now() > *deadline) {
+            let late = job.ports.clock.now().since(deadline_at);
+            return Err(Halt::failed(Failure::transient(
+                "COMMAND_EXPIRED",
+                format!(
+                    "it came to the objects {} s after its deadline: nothing is removed any more",
+                    late.as_secs()
+                ),
+            )));
+        }
         let purged = chunk_store::purge(&target, self.lineage_id, self.snapshot_id)
             .await
             .map_err(|error| Halt::failed(error.removal_failure()))?;
