@@ -1,4 +1,4 @@
-//! The data path on a real OpenStack: real guests, real volumes, bytes compared.
+//! Drivers and the whole product on a real OpenStack: real guests, real volumes, bytes compared.
 
 #![allow(clippy::unwrap_used)] // all of it is tests
 
