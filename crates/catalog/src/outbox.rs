@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::{MessageId, SagaId, Timestamp};
 use uuid::Uuid;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::statement::statements;
 use crate::tx::Tx;
 use crate::value::{Row, values};
@@ -91,11 +91,6 @@ impl Tx {
 
 impl OutboxRow {
     fn read(row: &Row) -> Result<Self> {
-        let headers = serde_json::from_str(&row.text("headers")?).map_err(|error| Error::Decode {
-            statement: row.statement,
-            column: "headers",
-            reason: error.to_string(),
-        })?;
         Ok(Self {
             id: row.parse("id")?,
             saga_id: row.parse_opt("saga_id")?,
@@ -103,7 +98,7 @@ impl OutboxRow {
             exchange: row.text("exchange")?,
             routing_key: row.text("routing_key")?,
             type_name: row.text("type_name")?,
-            headers,
+            headers: row.json("headers")?,
             body: row.blob("body")?,
             created_at: row.time("created_at")?,
             attempts: row.number("attempts")?,

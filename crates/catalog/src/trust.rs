@@ -120,11 +120,6 @@ impl Tx {
 
 impl TrustRow {
     fn read(row: &Row) -> Result<Self> {
-        let roles = serde_json::from_str(&row.text("roles")?).map_err(|error| Error::Decode {
-            statement: row.statement,
-            column: "roles",
-            reason: error.to_string(),
-        })?;
         Ok(Self {
             id: row.parse("id")?,
             project_id: row.parse("project_id")?,
@@ -132,7 +127,7 @@ impl TrustRow {
             project_name: row.text("project_name")?,
             user_name: row.text("user_name")?,
             trust_id: row.text("trust_id")?,
-            roles,
+            roles: row.json("roles")?,
             state: row.parse("state")?,
             reason: row.text_opt("reason")?,
             created_at: row.time("created_at")?,

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use model::{ByteCount, Timestamp};
+use serde::de::DeserializeOwned;
 use sqlx::Row as _;
 use sqlx::mysql::MySqlRow;
 use sqlx::sqlite::SqliteRow;
@@ -125,7 +126,8 @@ text_values! {
         model::LineageId, model::TargetId, model::VolumeId, model::VolumeSnapshotId, model::MessageId;
     words: model::WorkloadState, model::SnapshotState, model::SnapshotKind, model::RestoreState, model::Consistency,
         model::DiskFormat, crate::words::PartStatus, crate::words::RestoreKind, crate::words::JobDirection,
-        crate::words::JobState, crate::words::ServiceKind, crate::words::TimerKind, crate::words::TrustState;
+        crate::words::JobState, crate::words::ServiceKind, crate::words::TimerKind, crate::words::TrustState,
+        model::KeepBase;
     names: model::ProjectId, model::UserId, model::HostName, model::DiskId,
 }
 
@@ -223,6 +225,10 @@ impl Row {
 
     pub(crate) fn time_opt(&self, column: &'static str) -> Result<Option<Timestamp>> {
         Ok(self.int_opt(column)?.map(Timestamp))
+    }
+
+    pub(crate) fn json<T: DeserializeOwned>(&self, column: &'static str) -> Result<T> {
+        serde_json::from_str(&self.text(column)?).map_err(|error| self.refuse(column, error))
     }
 
     fn refuse(&self, column: &'static str, reason: impl std::fmt::Display) -> Error {

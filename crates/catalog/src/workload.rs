@@ -80,7 +80,7 @@ impl Tx {
             row.created_at,
             row.updated_at,
             row.error_message.as_deref(),
-            row.keep_base.as_str(),
+            row.keep_base,
         ];
         self.execute(&INSERT_WORKLOAD, values).await.map(drop)
     }

@@ -85,11 +85,7 @@ impl Error {
     #[must_use]
     pub fn failure(&self) -> Failure {
         let (class, code) = self.classify();
-        let message = match self.advice() {
-            Some(advice) => format!("{}; {advice}", chain(self)),
-            None => chain(self),
-        };
-        Failure::new(class, code, message)
+        Failure::of(class, code, self, self.advice())
     }
 
     fn classify(&self) -> (ErrorClass, &'static str) {
@@ -141,16 +137,4 @@ impl Error {
             _ => return None,
         })
     }
-}
-
-/// The error and its causes, joined by colons.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

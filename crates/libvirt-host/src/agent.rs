@@ -4,7 +4,7 @@
 //! Each question has a deadline of its own, and all of a freeze ends well within the bound of the datamover, whose timer
 //! thaws whatever becomes of us.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,38 +27,46 @@ const THAW_MAX: Duration = Duration::from_secs(8);
 #[derive(Debug)]
 pub(crate) struct Agents {
     virsh: Virsh,
-    /// Guests that were never told to freeze, since their agent did not answer. Nobody need thaw them.
-    never_asked: Mutex<BTreeSet<InstanceId>>,
-    /// Guests that we told to freeze, and that did not say since that they thawed.
-    told_to_freeze: Mutex<BTreeSet<InstanceId>>,
+    /// Absent: nobody knows, as after a restart.
+    told: Mutex<BTreeMap<InstanceId, Told>>,
+}
+
+/// What a guest was told last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Its agent did not answer, so it was told nothing, and nobody need thaw it.
+    Nothing,
+    /// And it did not say since that it thawed.
+    Freeze,
 }
 
 impl Agents {
     pub(crate) const fn new(virsh: Virsh) -> Self {
-        Self { virsh, never_asked: Mutex::new(BTreeSet::new()), told_to_freeze: Mutex::new(BTreeSet::new()) }
+        Self { virsh, told: Mutex::new(BTreeMap::new()) }
     }
 
     /// See `cloud::Host::freeze`.
     pub(crate) async fn freeze(&self, instance: InstanceId) -> Result<Frozen, Error> {
         let nothing = Frozen { count: 0 };
         // A paused guest's agent is connected, and cannot answer.
-        if !self.is_there(instance).await? || !self.virsh.state(instance).await?.starts_with("running") {
-            self.note(instance, true);
+        let is_there = self.virsh.domain(instance).await?.agent == Agent::Connected;
+        if !is_there || !self.virsh.state(instance).await?.starts_with("running") {
+            self.note_silent(instance);
             return Ok(nothing);
         }
         let status = match self.virsh.ask_agent(instance, "guest-fsfreeze-status", STATUS_MAX).await {
             Err(Error::AgentSilent { said, .. }) => {
                 tracing::warn!(instance_id = %instance, said, "the guest's agent does not answer, the guest is not frozen");
-                self.note(instance, true);
+                self.note_silent(instance);
                 return Ok(nothing);
             }
             status => status?,
         };
-        self.note(instance, false);
         if status == "frozen" {
+            self.forget(instance, Told::Nothing);
             return Ok(Frozen { count: 1 });
         }
-        self.told_to_freeze().insert(instance);
+        self.told().insert(instance, Told::Freeze);
         match self.virsh.ask_agent(instance, "guest-fsfreeze-freeze", FREEZE_MAX).await {
             Ok(count) => Ok(Frozen { count: read_count(&count) }),
             Err(Error::ToolRefused { said, .. }) => Err(Error::FreezeRefused { instance, said }),
@@ -72,11 +80,11 @@ impl Agents {
         // A guest that was paused while it was frozen is frozen when it goes on: its silence is an error here.
         let domain = self.virsh.domain(instance).await?;
         if domain.run_id.is_none() {
-            self.told_to_freeze().remove(&instance);
+            self.forget(instance, Told::Freeze);
             return Ok(nothing);
         }
         if domain.agent != Agent::Connected {
-            if !self.told_to_freeze().contains(&instance) {
+            if self.told().get(&instance) != Some(&Told::Freeze) {
                 return Ok(nothing);
             }
             let said = "it went away after the guest was frozen".to_owned();
@@ -84,35 +92,30 @@ impl Agents {
         }
         match self.virsh.ask_agent(instance, "guest-fsfreeze-thaw", THAW_MAX).await {
             Ok(count) => {
-                self.told_to_freeze().remove(&instance);
+                self.forget(instance, Told::Freeze);
                 Ok(Thawed { count: read_count(&count) })
             }
-            Err(Error::AgentSilent { .. }) if self.was_never_asked(instance) => Ok(nothing),
+            Err(Error::AgentSilent { .. }) if self.told().get(&instance) == Some(&Told::Nothing) => {
+                Ok(nothing)
+            }
             Err(error) => Err(error),
         }
     }
 
-    /// Whether the guest runs, and somebody is at the other end.
-    async fn is_there(&self, instance: InstanceId) -> Result<bool, Error> {
-        let domain = self.virsh.domain(instance).await?;
-        Ok(domain.run_id.is_some() && domain.agent == Agent::Connected)
+    /// Of a guest that is told nothing: one that was told to freeze before may be frozen still.
+    fn note_silent(&self, instance: InstanceId) {
+        self.told().entry(instance).or_insert(Told::Nothing);
     }
 
-    fn told_to_freeze(&self) -> MutexGuard<'_, BTreeSet<InstanceId>> {
-        self.told_to_freeze.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note(&self, instance: InstanceId, is_never_asked: bool) {
-        let mut never_asked = self.never_asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_never_asked {
-            never_asked.insert(instance);
-        } else {
-            never_asked.remove(&instance);
+    fn forget(&self, instance: InstanceId, what: Told) {
+        let mut told = self.told();
+        if told.get(&instance) == Some(&what) {
+            told.remove(&instance);
         }
     }
 
-    fn was_never_asked(&self, instance: InstanceId) -> bool {
-        self.never_asked.lock().unwrap_or_else(PoisonError::into_inner).contains(&instance)
+    fn told(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

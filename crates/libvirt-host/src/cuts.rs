@@ -84,7 +84,8 @@ impl Cuts {
         let (instance, snapshot) = (request.instance_id, request.snapshot_id);
         let mut turn = self.turn(instance).await?;
         if let Some(cut) = turn.record.cut.clone() {
-            let stands = self.stands(instance, cut.snapshot_id).await?;
+            let is_job = matches!(cut.kind, CutKind::Job { .. });
+            let stands = is_job && self.stands(instance, cut.snapshot_id).await?;
             match &cut.kind {
                 CutKind::AsIs { .. } if cut.snapshot_id == snapshot => return Ok(Moment::AsIs),
                 CutKind::Job { .. } if cut.snapshot_id == snapshot && stands => return Ok(Moment::Cut),
@@ -211,22 +212,17 @@ impl Cuts {
         }
         let size = size_of(&disks);
         self.check_room(size)?;
-        let mut is_lost = false;
         let at = (snapshot, run_id);
-        let begun = match base.map(|base| base.checkpoint) {
-            Some(base) => Some(self.begin(turn, at, disks.clone(), Some(base)).await),
-            None => None,
-        };
-        match begun {
-            Some(Err(error @ Error::ToolRefused { .. })) => {
+        let base = base.map(|base| base.checkpoint);
+        let is_lost = match self.begin(turn, at, &disks, base).await {
+            Err(error @ Error::ToolRefused { .. }) if base.is_some() => {
                 tracing::warn!(instance_id = %instance, snapshot_id = %snapshot, %error, "the record of changes is of no use, the disks are read whole");
                 disks.values_mut().for_each(|disk| disk.since = None);
-                self.begin(turn, at, disks, None).await?;
-                is_lost = true;
+                self.begin(turn, at, &disks, None).await?;
+                true
             }
-            Some(begun) => begun?,
-            None => self.begin(turn, at, disks, None).await?,
-        }
+            begun => begun.map(|()| false)?,
+        };
         // A base that is not asked for now is never asked for again: there was a later snapshot, or its bitmap is lost.
         if turn.record.base.as_ref().is_some_and(|base| Some(base.since) != request.base || is_lost) {
             turn.record.base = None;
@@ -250,7 +246,7 @@ impl Cuts {
         &self,
         turn: &mut Turn,
         (snapshot, run_id): (SnapshotId, u32),
-        disks: BTreeMap<DiskId, CutDisk>,
+        disks: &BTreeMap<DiskId, CutDisk>,
         base: Option<SnapshotId>,
     ) -> Result<(), Error> {
         let instance = turn.instance;
@@ -262,7 +258,7 @@ impl Cuts {
         }
         turn.record.on_domain = true;
         self.records.save(instance, &turn.record)?;
-        let begun = self.ask_to_begin(turn, snapshot, &disks, base).await;
+        let begun = self.ask_to_begin(turn, snapshot, disks, base).await;
         let cleared = self.clear_domain(turn).await;
         if let Err(error) = begun.and(cleared) {
             if let Err(undone) = self.end(turn, false).await {

@@ -1,28 +1,24 @@
 //! Where local disks are read at their point in time, and whether it still stands. It is never taken for another one: what
 //! is not proven to stand is lost.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
 use cloud::{Base, ChangeRecord, Changes, SourceDisk, SourceQuery};
-use model::{DiskLocation, ImageFile, InstanceId, NbdExport, SnapshotId};
-use std::path::PathBuf;
+use model::{DiskId, DiskLocation, ImageFile, InstanceId, NbdExport, SnapshotId};
 
 use crate::Error;
 use crate::cuts::{Cuts, local_disk, unsupported};
 use crate::domain::{Domain, Source};
 use crate::job_xml::BITMAP;
-use crate::record::{Cut, CutKind, FileStamp};
+use crate::record::{Cut, CutDisk, CutKind, FileStamp};
 
 impl Cuts {
     /// The export of a cut that stands.
     pub(crate) async fn running_source(&self, query: &SourceQuery) -> Result<SourceDisk, Error> {
-        let (run_id, ended, disks) = match self.kind(query)? {
-            CutKind::Job { run_id, ended, disks, .. } => (run_id, ended, disks),
-            CutKind::AsIs { .. } => return Err(lost(query.instance_id, "no cut of it runs")),
-        };
+        let disks = self.standing_disks(query).await?;
         let (instance, disk) = (query.instance_id, &query.disk_id);
         let cut = disks.get(disk).ok_or_else(|| Error::NoSuchDisk { instance, disk: disk.clone() })?;
-        if !self.stands(instance, query.snapshot_id).await? {
-            return Err(self.lost((instance, query.snapshot_id), run_id, ended.as_deref()).await?);
-        }
         let record = || ChangeRecord::DirtyBitmap(BITMAP.to_owned());
         let changes = cut.since.map(|since| Changes { since, record: record() });
         let wanted = query.base.as_ref().map(|base| base.snapshot_id);
@@ -43,7 +39,7 @@ impl Cuts {
     pub(crate) async fn file_source(
         &self,
         query: &SourceQuery,
-        instances_path: &std::path::Path,
+        instances_path: &Path,
     ) -> Result<SourceDisk, Error> {
         let (instance, id) = (query.instance_id, &query.disk_id);
         let domain = self.virsh.domain(instance).await?;
@@ -69,11 +65,18 @@ impl Cuts {
 
     /// Errors: `PointInTimeLost`.
     pub(crate) async fn check_running(&self, query: &SourceQuery) -> Result<(), Error> {
-        let CutKind::Job { run_id, ended, .. } = self.kind(query)? else {
+        self.standing_disks(query).await.map(drop)
+    }
+
+    /// The disks of a cut that stands.
+    ///
+    /// Errors: `PointInTimeLost`.
+    async fn standing_disks(&self, query: &SourceQuery) -> Result<BTreeMap<DiskId, CutDisk>, Error> {
+        let CutKind::Job { run_id, ended, disks, .. } = self.kind(query)? else {
             return Err(lost(query.instance_id, "no cut of it runs"));
         };
         if self.stands(query.instance_id, query.snapshot_id).await? {
-            return Ok(());
+            return Ok(disks);
         }
         Err(self.lost((query.instance_id, query.snapshot_id), run_id, ended.as_deref()).await?)
     }

@@ -25,12 +25,10 @@ impl Volumes {
         query: &SourceQuery,
         snapshot: VolumeSnapshotId,
     ) -> Result<SourceDisk, Error> {
-        let instance = query.instance_id;
-        let id = |_| Error::NoSuchDisk { instance, disk: query.disk_id.clone() };
-        let volume: VolumeId = query.disk_id.as_str().parse().map_err(id)?;
-        let image = at(&self.find_image(query, volume).await?, snapshot);
+        let (volume, image) = self.image_at(query, snapshot).await?;
         let info = ceph::info(&image).await?;
-        let info = info.ok_or_else(|| lost(instance, &format!("there is no volume snapshot {snapshot}")))?;
+        let info =
+            info.ok_or_else(|| lost(query.instance_id, &format!("there is no volume snapshot {snapshot}")))?;
         let base = query.base.and_then(|base| base.volume_snapshot_id);
         let changes = match query.base {
             None => Ok(None),
@@ -57,24 +55,31 @@ impl Volumes {
 
     /// Errors: `PointInTimeLost`.
     pub(crate) async fn check(&self, query: &SourceQuery, snapshot: VolumeSnapshotId) -> Result<(), Error> {
-        let instance = query.instance_id;
-        let id = |_| Error::NoSuchDisk { instance, disk: query.disk_id.clone() };
-        let volume: VolumeId = query.disk_id.as_str().parse().map_err(id)?;
-        let image = at(&self.find_image(query, volume).await?, snapshot);
+        let (_, image) = self.image_at(query, snapshot).await?;
         match ceph::info(&image).await? {
             Some(_) => Ok(()),
-            None => Err(lost(instance, &format!("volume snapshot {snapshot} was deleted"))),
+            None => Err(lost(query.instance_id, &format!("volume snapshot {snapshot} was deleted"))),
         }
+    }
+
+    /// The volume that a disk is, at a snapshot.
+    async fn image_at(
+        &self,
+        query: &SourceQuery,
+        snapshot: VolumeSnapshotId,
+    ) -> Result<(VolumeId, RbdImage), Error> {
+        let none = |_| Error::NoSuchDisk { instance: query.instance_id, disk: query.disk_id.clone() };
+        let volume: VolumeId = query.disk_id.as_str().parse().map_err(none)?;
+        Ok((volume, at(&self.find_image(query, volume).await?, snapshot)))
     }
 
     /// A volume that nobody has open.
     pub(crate) async fn destination(&self, volume: VolumeId) -> Result<DestinationDisk, Error> {
-        let image = self.find_detached(volume).await?;
-        let watchers = ceph::watchers(&image).await?.unwrap_or_default();
+        let (image, info) = self.find_detached(volume).await?;
+        let watchers = ceph::watchers(&image).await?.ok_or(Error::VolumeMissing { volume })?;
         if !watchers.is_empty() {
             return Err(Error::VolumeInUse { volume, watchers: watchers.join(", ") });
         }
-        let info = ceph::info(&image).await?.ok_or(Error::VolumeMissing { volume })?;
         Ok(DestinationDisk { location: DiskLocation::Rbd(image), size: info.size })
     }
 
@@ -88,7 +93,7 @@ impl Volumes {
         };
         let disk = domain.as_ref().and_then(|domain| domain.disk(&query.disk_id));
         let source = match disk.map(|disk| &disk.source) {
-            None => return self.find_detached(volume).await,
+            None => return self.find_detached(volume).await.map(|(image, _)| image),
             Some(Source::Rbd(source)) => source,
             Some(Source::Other(found)) => {
                 let (instance, disk) = (query.instance_id, query.disk_id.clone());
@@ -108,11 +113,11 @@ impl Volumes {
         Ok(cluster.ok_or_else(unknown)?.image(&source.pool, &source.image, None))
     }
 
-    async fn find_detached(&self, volume: VolumeId) -> Result<RbdImage, Error> {
+    async fn find_detached(&self, volume: VolumeId) -> Result<(RbdImage, ImageInfo), Error> {
         for cluster in &self.clusters {
             let image = cluster.image(&cluster.pool, &format!("volume-{volume}"), None);
-            if ceph::info(&image).await?.is_some() {
-                return Ok(image);
+            if let Some(info) = ceph::info(&image).await? {
+                return Ok((image, info));
             }
         }
         Err(Error::VolumeMissing { volume })

@@ -1,5 +1,6 @@
 //! Why something failed, as far as a retry cares. Every port's error maps to one of these at its edge.
 
+use std::error::Error;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,22 @@ impl fmt::Display for ErrorClass {
     }
 }
 
+/// An error with all its causes on one line.
+#[derive(Debug)]
+pub struct Chain<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
 /// A failure as it travels: over the bus, into the saga's log and to the user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message} [{code}]")]
@@ -74,6 +91,19 @@ impl Failure {
     #[must_use]
     pub fn new(class: ErrorClass, code: &str, message: impl Into<String>) -> Self {
         Self { class, code: code.to_owned(), message: message.into() }
+    }
+
+    /// Makes a failure of an error with all its causes, and of what to do where that is not plain from what happened.
+    #[must_use]
+    pub fn of(
+        class: ErrorClass,
+        code: &str,
+        error: &(dyn Error + 'static),
+        advice: Option<&'static str>,
+    ) -> Self {
+        let chain = Chain(error);
+        let message = advice.map_or_else(|| chain.to_string(), |advice| format!("{chain}; {advice}"));
+        Self::new(class, code, message)
     }
 
     /// Makes a failure that repeating cannot cure.

@@ -17,7 +17,7 @@ mod transition;
 mod workload;
 
 pub use disk_location::{DiskLocation, ImageFile, NbdExport, RbdImage};
-pub use failure::{ErrorClass, Failure};
+pub use failure::{Chain, ErrorClass, Failure};
 pub use id::{
     DiskId, HostName, InstanceId, InvalidId, JobId, LineageId, MessageId, PackId, PoolName, ProjectId,
     RestoreId, SagaId, ServiceName, SnapshotId, TargetId, UserId, VolumeId, VolumeSnapshotId, WorkloadId,

@@ -42,7 +42,7 @@ impl Api {
     async fn show(&self, service: Service, path: &str, noun: &str) -> Result<Option<Value>, Failure> {
         let found = self.session.get(service, path).json_if_found::<Value>().await;
         let found = found.map_err(|error| error.failure())?;
-        Ok(found.map(|mut answer| answer[noun].take()))
+        Ok(found.map(|mut answer| answer.get_mut(noun).map(Value::take).unwrap_or_default()))
     }
 
     /// Whether Nova remembers a server that it no longer shows.

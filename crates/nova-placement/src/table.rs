@@ -1,5 +1,5 @@
-//! What is read: tables and columns of OpenStack's services. Statements and grants are both made of it, so a user with
-//! the printed rights can run all statements, and has no other right.
+//! What is read: tables and columns of OpenStack's services. Grants are made of it; the tests run every statement with the
+//! printed rights, and see that there is no other right.
 
 /// A table with the columns we read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -74,9 +74,7 @@ impl Calls {
         path: String,
         body: &impl Serialize,
     ) -> Result<(), Failure> {
-        let _permit = self.permit().await;
-        let request = self.session.post(service, &path, body).repeatable();
-        request.done().await.map_err(|error| error.failure())
+        self.done(self.session.post(service, &path, body).repeatable()).await
     }
 
     pub(crate) async fn put(
@@ -85,8 +83,7 @@ impl Calls {
         path: String,
         body: &impl Serialize,
     ) -> Result<(), Failure> {
-        let _permit = self.permit().await;
-        self.session.put(service, &path, body).done().await.map_err(|error| error.failure())
+        self.done(self.session.put(service, &path, body)).await
     }
 
     /// In a later microversion than the others.
@@ -97,15 +94,18 @@ impl Calls {
         path: String,
         body: &impl Serialize,
     ) -> Result<(), Failure> {
-        let _permit = self.permit().await;
-        let request = self.session.put(service, &path, body).microversion(version);
-        request.done().await.map_err(|error| error.failure())
+        self.done(self.session.put(service, &path, body).microversion(version)).await
     }
 
     /// Succeeds when it is gone already.
     pub(crate) async fn delete(&self, service: Service, path: String) -> Result<(), Failure> {
         let _permit = self.permit().await;
         self.session.delete_if_there(service, &path).await.map_err(|error| error.failure())
+    }
+
+    async fn done(&self, request: openstack::Request) -> Result<(), Failure> {
+        let _permit = self.permit().await;
+        request.done().await.map_err(|error| error.failure())
     }
 
     async fn permit(&self) -> SemaphorePermit<'_> {

@@ -8,12 +8,12 @@ use cloud::InstanceDescription;
 use futures::future::try_join_all;
 use futures::try_join;
 use model::{Failure, InstanceId, Owner, VolumeId};
-use openstack::Service::{BlockStorage, Compute, Image, Network};
+use openstack::Service::{Compute, Image, Network};
 
-use crate::calls::{Calls, segment};
+use crate::calls::Calls;
 use crate::wire::nova::{self, Server};
 use crate::wire::{cinder, neutron};
-use crate::{refusals, states};
+use crate::{instances, refusals, states, volumes};
 
 /// All that was read.
 #[derive(Debug)]
@@ -56,8 +56,8 @@ pub(crate) async fn describe(
 
 /// The server, when it is of the owner's project: a token with the role `admin` would see others too.
 pub(crate) async fn find_server(calls: &Calls, owner: &Owner, id: InstanceId) -> Result<Server, Failure> {
-    let found: Option<nova::ServerBody> = calls.find(Compute, format!("/servers/{id}")).await?;
-    let own = found.map(|body| body.server).filter(|server| server.tenant_id == owner.project_id.as_str());
+    let found = instances::find(calls, id).await?;
+    let own = found.filter(|server| server.tenant_id == owner.project_id.as_str());
     own.ok_or_else(|| {
         Failure::permanent("INSTANCE_NOT_FOUND", format!("there is no instance {id} (in this project)"))
     })
@@ -88,7 +88,8 @@ async fn collect(
         server.hostname = shown.hostname.or(server.hostname);
     }
     let volumes = attachments.iter().map(|attachment| find_volume(calls, owner, attachment.volume_id));
-    let floating_ips = read_floating_ips(calls, &ports);
+    let port_ids = ports.iter().map(|port| port.id.clone()).collect();
+    let floating_ips = topology::list_by(calls, "floatingips", "port_id", &port_ids);
     let (volumes, floating_ips) = try_join!(try_join_all(volumes), floating_ips)?;
     let topology = topology::read(calls, &ports, &interfaces, &floating_ips).await?;
     Ok(Collected {
@@ -127,28 +128,27 @@ pub(crate) async fn find_volume(
     owner: &Owner,
     id: VolumeId,
 ) -> Result<cinder::Volume, Failure> {
-    let found: Option<cinder::VolumeBody> = calls.find(BlockStorage, format!("/volumes/{id}")).await?;
     let is_own = |volume: &cinder::Volume| {
         volume.tenant_id.as_deref().is_none_or(|project| project == owner.project_id.as_str())
     };
-    found.map(|body| body.volume).filter(is_own).ok_or_else(|| {
+    volumes::find(calls, id).await?.filter(is_own).ok_or_else(|| {
         Failure::permanent("VOLUME_NOT_FOUND", format!("there is no volume {id} (in this project)"))
     })
 }
 
-/// `None` when there is none, or when it is another user's.
 async fn read_keypair(calls: &Calls, server: &Server) -> Result<Option<nova::WireKeypair>, Failure> {
-    let Some(name) = &server.key_name else { return Ok(None) };
-    let path = format!("/os-keypairs/{}", segment(name));
-    let found: Option<nova::KeypairBody> = calls.find(Compute, path).await?;
-    Ok(found.map(|body| body.keypair))
+    match &server.key_name {
+        Some(name) => instances::find_keypair(calls, name).await,
+        None => Ok(None),
+    }
 }
 
 /// Nova puts a server into one group at most.
 async fn read_server_group(calls: &Calls, server: &Server) -> Result<Option<nova::WireServerGroup>, Failure> {
-    let Some(id) = server.server_groups.first() else { return Ok(None) };
-    let found: Option<nova::ServerGroupBody> = calls.find(Compute, format!("/os-server-groups/{id}")).await?;
-    Ok(found.map(|body| body.server_group))
+    match server.server_groups.first() {
+        Some(id) => instances::find_server_group(calls, id).await,
+        None => Ok(None),
+    }
 }
 
 /// `None` when it boots from a volume, or its image was deleted.
@@ -162,22 +162,7 @@ async fn read_image(calls: &Calls, server: &Server) -> Result<Option<nova::WireI
 /// The server with what Nova's policy shows to administrators only: user data, and the name of the root device.
 async fn read_hidden(service: Option<&Calls>, server: &Server) -> Result<Option<Server>, Failure> {
     match service {
-        Some(service) if server.user_data.is_none() => {
-            let found: Option<nova::ServerBody> =
-                service.find(Compute, format!("/servers/{}", server.id)).await?;
-            Ok(found.map(|body| body.server))
-        }
+        Some(service) if server.user_data.is_none() => instances::find(service, server.id).await,
         _ => Ok(None),
     }
-}
-
-async fn read_floating_ips(
-    calls: &Calls,
-    ports: &[neutron::Port],
-) -> Result<Vec<neutron::FloatingIp>, Failure> {
-    if ports.is_empty() {
-        return Ok(Vec::new()); // no filter would list all
-    }
-    let filter: Vec<_> = ports.iter().map(|port| format!("port_id={}", port.id)).collect();
-    calls.list(Network, format!("/floatingips?{}", filter.join("&")), "floatingips").await
 }

@@ -15,6 +15,7 @@ use crate::ports::{self, ReadyPort};
 use crate::tags;
 use crate::wire::nova::{
     AttachmentsBody, KeypairBody, ListedFlavor, MadeServerBody, Server, ServerBody, ServerGroupBody,
+    WireKeypair, WireServerGroup,
 };
 
 /// A cloud call of a saga may take ten minutes in all.
@@ -114,7 +115,7 @@ async fn request(
     if !matches!(description.availability_zone.as_str(), "" | DEFAULT_ZONE) {
         server["availability_zone"] = json!(description.availability_zone);
     }
-    let (keypair, group) = try_join!(find_keypair(calls, description), find_group(calls, description))?;
+    let (keypair, group) = try_join!(find_key_name(calls, description), find_group(calls, description))?;
     if let Some(name) = keypair {
         server["key_name"] = json!(name);
     }
@@ -150,18 +151,26 @@ async fn find_flavor(calls: &Calls, description: &InstanceDescription) -> Result
 
 /// The name of the keypair, when the user has one of that name: Nova refuses a name that it does not know. The key itself is on the
 /// disk already.
-async fn find_keypair(calls: &Calls, description: &InstanceDescription) -> Result<Option<String>, Failure> {
+async fn find_key_name(calls: &Calls, description: &InstanceDescription) -> Result<Option<String>, Failure> {
     let Some(keypair) = &description.server.keypair else { return Ok(None) };
-    let path = format!("/os-keypairs/{}", segment(&keypair.name));
-    let found: Option<KeypairBody> = calls.find(Compute, path).await?;
-    Ok(found.map(|body| body.keypair.name))
+    Ok(find_keypair(calls, &keypair.name).await?.map(|keypair| keypair.name))
 }
 
 async fn find_group(calls: &Calls, description: &InstanceDescription) -> Result<Option<String>, Failure> {
     let Some(group) = &description.server.server_group else { return Ok(None) };
+    Ok(find_server_group(calls, &group.id).await?.map(|group| group.id))
+}
+
+/// `None` when there is none, or when it is another user's.
+pub(crate) async fn find_keypair(calls: &Calls, name: &str) -> Result<Option<WireKeypair>, Failure> {
+    let found: Option<KeypairBody> = calls.find(Compute, format!("/os-keypairs/{}", segment(name))).await?;
+    Ok(found.map(|body| body.keypair))
+}
+
+pub(crate) async fn find_server_group(calls: &Calls, id: &str) -> Result<Option<WireServerGroup>, Failure> {
     let found: Option<ServerGroupBody> =
-        calls.find(Compute, format!("/os-server-groups/{}", segment(&group.id))).await?;
-    Ok(found.map(|body| body.server_group.id))
+        calls.find(Compute, format!("/os-server-groups/{}", segment(id))).await?;
+    Ok(found.map(|body| body.server_group))
 }
 
 async fn wait_until_active(calls: &Calls, id: InstanceId) -> Result<(), Failure> {
@@ -233,7 +242,7 @@ async fn set_delete_on_termination(
     calls.put_in(CHANGES_TERMINATION, Compute, path, &body).await
 }
 
-async fn find(calls: &Calls, id: InstanceId) -> Result<Option<Server>, Failure> {
+pub(crate) async fn find(calls: &Calls, id: InstanceId) -> Result<Option<Server>, Failure> {
     let found: Option<ServerBody> = calls.find(Compute, format!("/servers/{id}")).await?;
     Ok(found.map(|body| body.server))
 }

@@ -48,20 +48,18 @@ pub(crate) async fn create(
     let made: BTreeMap<usize, neutron::Port> = tagged(calls, &new.tag).await?.into_iter().collect();
     let mut ready = Vec::new();
     for (index, port) in new.description.ports.iter().enumerate() {
-        let id = match (made.get(&index), find_free_original(calls, owner, port).await?) {
-            (Some(made), _) => {
-                // Its making may have ended between the two.
-                finish(calls, port, made).await?;
-                made.id.clone()
-            }
-            (None, Some(id)) => id,
-            (None, None) => {
-                let around = surroundings(calls, owner, new, port).await?;
-                let description = tags::description(&port.description, &new.tag, index);
-                let made = make(calls, port, &around, &description).await?;
-                finish(calls, port, &made).await?;
-                made.id
-            }
+        let id = if let Some(made) = made.get(&index) {
+            // Its making may have ended between the two.
+            finish(calls, port, made).await?;
+            made.id.clone()
+        } else if let Some(id) = find_free_original(calls, owner, port).await? {
+            id
+        } else {
+            let around = surroundings(calls, owner, new, port).await?;
+            let description = tags::description(&port.description, &new.tag, index);
+            let made = make(calls, port, &around, &description).await?;
+            finish(calls, port, &made).await?;
+            made.id
         };
         ready.push(ReadyPort { id, device_tag: port.device_tag.clone() });
     }
@@ -90,11 +88,8 @@ async fn find_free_original(calls: &Calls, owner: &Owner, port: &Port) -> Result
     if port.id.is_empty() {
         return Ok(None); // of a record that does not know it
     }
-    #[derive(serde::Deserialize)]
-    struct Body {
-        port: neutron::Port,
-    }
-    let found: Option<Body> = calls.find(Network, format!("/ports/{}", segment(&port.id))).await?;
+    let found: Option<neutron::PortBody> =
+        calls.find(Network, format!("/ports/{}", segment(&port.id))).await?;
     let free =
         |port: &neutron::Port| port.device_id.is_empty() && port.project_id == owner.project_id.as_str();
     Ok(found.map(|body| body.port).filter(free).map(|port| port.id))
@@ -159,13 +154,9 @@ async fn make(
     around: &Surroundings,
     description: &str,
 ) -> Result<neutron::Port, Failure> {
-    #[derive(serde::Deserialize)]
-    struct Body {
-        port: neutron::Port,
-    }
     for addresses in [Addresses::All, Addresses::WithoutMac, Addresses::None] {
         let body = request(port, around, description, addresses);
-        let made: Result<Body, _> = calls.post(Network, "/ports", &body).await;
+        let made: Result<neutron::PortBody, _> = calls.post(Network, "/ports", &body).await;
         let refused = match made {
             Ok(body) => return Ok(body.port),
             Err(error) => error,

@@ -133,7 +133,7 @@ fn in_use(volume: &Volume) -> Failure {
     Failure::new(ErrorClass::Contention, "VOLUME_IN_USE", message)
 }
 
-async fn find(calls: &Calls, id: VolumeId) -> Result<Option<Volume>, Failure> {
+pub(crate) async fn find(calls: &Calls, id: VolumeId) -> Result<Option<Volume>, Failure> {
     let found: Option<VolumeBody> = calls.find(BlockStorage, format!("/volumes/{id}")).await?;
     Ok(found.map(|body| body.volume))
 }

@@ -25,12 +25,6 @@ impl Answer {
         Self { call, response, idle }
     }
 
-    /// The status.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        self.response.status().as_u16()
-    }
-
     /// The headers.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {

@@ -67,22 +67,6 @@ impl Auth {
         Self::new(url, Who::ApplicationCredential { id: id.to_owned(), secret }, Scope::Default)
     }
 
-    /// By an application credential of a user, by its name.
-    ///
-    /// Errors: `EndpointInvalid` when `url` is not Keystone's.
-    pub fn named_application_credential(
-        url: &str,
-        user: Named,
-        name: &str,
-        secret: SecretString,
-    ) -> Result<Self, Error> {
-        Self::new(
-            url,
-            Who::NamedApplicationCredential { name: name.to_owned(), user, secret },
-            Scope::Default,
-        )
-    }
-
     /// By a token that somebody has. With `Scope::Default` it is used as it is, and cannot be renewed; else Keystone is asked
     /// for another one, which ends when the first does.
     ///
@@ -111,12 +95,6 @@ impl Auth {
     #[must_use]
     pub const fn url(&self) -> &Url {
         &self.url
-    }
-
-    /// What the token is for.
-    #[must_use]
-    pub const fn scope(&self) -> &Scope {
-        &self.scope
     }
 
     /// The token that is to be used as it is.

@@ -1,6 +1,5 @@
 //! Why a call did not do it. Every error names the request; none holds a token, a password or a body of ours.
 
-use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
@@ -39,6 +38,8 @@ pub struct Answered {
     pub request_id: String,
     /// How long the service asks us to wait.
     pub retry_after: Option<Duration>,
+    /// What it speaks, of a refusal of our microversion.
+    pub(crate) versions_offered: Option<String>,
 }
 
 impl fmt::Display for Answered {
@@ -100,12 +101,6 @@ impl Error {
         self.status() == Some(404)
     }
 
-    /// Whether it is there already, or in another state than the call needs.
-    #[must_use]
-    pub fn is_conflict(&self) -> bool {
-        self.status() == Some(409)
-    }
-
     /// The status of the answer, if there was one.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
@@ -139,13 +134,7 @@ impl Error {
     /// As it travels. Codes: `OPENSTACK_*` in docs/errors.md.
     #[must_use]
     pub fn failure(&self) -> Failure {
-        let mut message = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            message.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
-        Failure::new(self.class(), self.code(), message)
+        Failure::of(self.class(), self.code(), self, None)
     }
 
     fn code(&self) -> &'static str {

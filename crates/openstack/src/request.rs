@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
-use crate::transport::{Outgoing, Payload, VERSIONS_OFFERED, new_request_id, sensitive};
+use crate::transport::{Outgoing, Payload, new_request_id, sensitive};
 use crate::{Answer, Error, Microversion, Service, Session};
 
 /// A request to a service. Nothing happens before it is sent.
@@ -29,7 +29,6 @@ pub struct Request {
     content_type: Option<&'static str>,
     microversion: Option<Microversion>,
     is_repeatable: bool,
-    timeout: Option<Duration>,
 }
 
 impl std::fmt::Debug for Request {
@@ -53,7 +52,6 @@ impl Request {
             content_type: None,
             microversion: session.microversion(service),
             is_repeatable,
-            timeout: None,
         }
     }
 
@@ -78,12 +76,6 @@ impl Request {
     /// In another microversion than the session's.
     pub const fn microversion(mut self, version: Microversion) -> Self {
         self.microversion = Some(version);
-        self
-    }
-
-    /// With another limit of time than the session's.
-    pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
         self
     }
 
@@ -123,7 +115,7 @@ impl Request {
 
     /// Sends it; gives the answer when it is a success, its body unread.
     pub async fn send(self) -> Result<Answer, Error> {
-        let timeout = self.time_limit();
+        let timeout = self.session.timeouts().request;
         self.send_within(Some(timeout)).await
     }
 
@@ -169,10 +161,6 @@ impl Request {
         }
     }
 
-    fn time_limit(&self) -> Duration {
-        self.timeout.unwrap_or_else(|| self.session.timeouts().request)
-    }
-
     fn clone_repeatable(&mut self) -> Option<Self> {
         let body = match &self.body {
             Ok(Payload::Empty) => Ok(Payload::Empty),
@@ -192,7 +180,6 @@ impl Request {
             content_type: self.content_type,
             microversion: self.microversion,
             is_repeatable: true,
-            timeout: self.timeout,
         })
     }
 
@@ -219,15 +206,13 @@ impl Request {
             timeout,
         };
         match session.send(outgoing).await {
-            Err(Error::Answered(answered)) if answered.status == 406 => {
-                let offered = answered.message.strip_prefix(VERSIONS_OFFERED).map(str::to_owned);
-                match (offered, microversion) {
-                    (Some(offered), Some(wanted)) => {
-                        Err(Error::VersionUnsupported { service, wanted, offered, call: answered.call })
-                    }
-                    _ => Err(Error::Answered(answered)),
+            Err(Error::Answered(answered)) => match (&answered.versions_offered, microversion) {
+                (Some(offered), Some(wanted)) => {
+                    let offered = offered.clone();
+                    Err(Error::VersionUnsupported { service, wanted, offered, call: answered.call })
                 }
-            }
+                _ => Err(Error::Answered(answered)),
+            },
             outcome => outcome,
         }
     }

@@ -214,15 +214,21 @@ async fn refusal(call: Box<Call>, response: Response, now: Timestamp, idle: Dura
         // The header with our token would go there too.
         message = format!("it is moved to {place}, and we do not follow: correct the address");
     }
-    if let (406, Some(offered)) = (status, envelope::offered_versions(&body)) {
-        message = format!("{VERSIONS_OFFERED}{offered}");
+    let versions_offered = if status == 406 { envelope::offered_versions(&body) } else { None };
+    if let Some(offered) = &versions_offered {
+        message = format!("it offers the microversions {offered}");
     }
     let is_api = serde_json::from_slice::<serde_json::Value>(&body).is_ok();
-    Error::Answered(Box::new(Answered { call, status, message, is_api, request_id, retry_after }))
+    Error::Answered(Box::new(Answered {
+        call,
+        status,
+        message,
+        is_api,
+        request_id,
+        retry_after,
+        versions_offered,
+    }))
 }
-
-/// Begins the message of a refusal of our microversion.
-pub(crate) const VERSIONS_OFFERED: &str = "it offers the microversions ";
 
 /// Reads what fits.
 async fn read_up_to(mut response: Response, size_max: usize, idle: Duration) -> Option<Bytes> {

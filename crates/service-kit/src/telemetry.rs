@@ -1,30 +1,13 @@
 //! Logs: compact lines on a terminal, JSON lines elsewhere, always on stderr. `RUST_LOG` chooses; the default is `info`.
 
-use std::error::Error;
-use std::fmt;
 use std::io::IsTerminal as _;
 
+pub use model::Chain;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// lapin tells of a lost connection as an error; our session tells it better, and makes another. Its kin tell much at `info`.
 const QUIET: &str = "info,lapin=off,actix_server=warn,actix_web=warn";
-
-/// An error with all its sources on one line, for logs.
-#[derive(Debug)]
-pub struct Chain<'a>(pub &'a (dyn Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
-    }
-}
 
 /// Starts logging for `service`. A second call in one process changes nothing.
 pub fn init(service: &'static str) {

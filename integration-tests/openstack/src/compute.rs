@@ -51,7 +51,7 @@ impl Compute {
     /// Opens it anew, as a datamover does that was killed and started again.
     pub async fn reopen(&mut self) -> Result<()> {
         self.host = None;
-        self.host = Some(LibvirtHost::open(self.settings.clone()).await.map_err(said)?);
+        self.host = Some(LibvirtHost::open(self.settings.clone()).await?);
         Ok(())
     }
 
@@ -73,11 +73,11 @@ impl Compute {
         let snapshot_id = SnapshotId::from_uuid(Entropy.uuid());
         let disk_id: DiskId = "vda".parse()?;
         let request = CutRequest { instance_id, snapshot_id, disks: vec![disk_id.clone()], base };
-        let frozen = self.host().freeze(instance_id).await.map_err(said)?;
+        let frozen = self.host().freeze(instance_id).await?;
         let cut = self.host().cut(&request).await;
-        let thawed = self.host().thaw(instance_id).await.map_err(said)?;
+        let thawed = self.host().thaw(instance_id).await?;
         anyhow::ensure!(thawed.count == frozen.count, "{frozen:?} is not {thawed:?}");
-        let moment = cut.map_err(|failure| anyhow!(failure))?;
+        let moment = cut?;
         anyhow::ensure!(
             moment != Moment::Cut || thawed.count > 0,
             "the guest was frozen when its disk was cut"
@@ -88,12 +88,12 @@ impl Compute {
 
     /// Where a cut disk is read.
     pub async fn source(&self, query: &SourceQuery) -> Result<SourceDisk> {
-        self.host().source_disk(query).await.map_err(|failure| anyhow!(failure))
+        Ok(self.host().source_disk(query).await?)
     }
 
     /// Ends a cut.
     pub async fn end(&self, query: &SourceQuery, keep_changes: bool) -> Result<()> {
-        self.host().end_cut(query.instance_id, query.snapshot_id, keep_changes).await.map_err(said)
+        Ok(self.host().end_cut(query.instance_id, query.snapshot_id, keep_changes).await?)
     }
 
     /// Why the moment of a disk does not stand any more.
@@ -101,10 +101,4 @@ impl Compute {
         let checked = self.host().check_moment(query).await;
         checked.err().ok_or_else(|| anyhow!("the moment of {} stands", query.instance_id))
     }
-}
-
-/// The failure as an error.
-#[must_use]
-pub fn said(failure: Failure) -> anyhow::Error {
-    anyhow!(failure)
 }

@@ -1,6 +1,8 @@
 //! A whole Holdfast before the real cloud, for one project: a broker and a catalog of its own, and each service with the driver
 //! of an OpenStack. It leaves nothing behind.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 use integration_tests::world::{CloudSections, Spec, World};
 use model::{HostName, Owner};
@@ -79,7 +81,7 @@ fn compute_host(lab: &Lab) -> Result<HostName> {
     Ok(hosts.lines().next().context("the cloud has no compute host")?.trim().parse()?)
 }
 
-fn dmapi_section(user: &DatabaseUser, folder: &std::path::Path) -> Result<String> {
+fn dmapi_section(user: &DatabaseUser, folder: &Path) -> Result<String> {
     let password_file = folder.join("database.password");
     std::fs::write(&password_file, user.account.password.expose_secret())?;
     Ok(format!(

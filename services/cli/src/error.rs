@@ -59,18 +59,16 @@ impl std::fmt::Display for Error {
 impl From<openstack::Error> for Error {
     fn from(error: openstack::Error) -> Self {
         let failure = error.failure();
-        match (&error, failure.class) {
-            (openstack::Error::Config { .. } | openstack::Error::EndpointAmbiguous { .. }, _) => {
+        match &error {
+            openstack::Error::Config { .. } | openstack::Error::EndpointAmbiguous { .. } => {
                 Self::usage(failure.to_string())
             }
-            (openstack::Error::EndpointMissing { service: openstack::Service::Workloads, .. }, _) => {
-                Self::new(
-                    Exit::NotReachable,
-                    format!(
-                        "{failure}; give --endpoint, or ask the operator to run `holdfast-controller register`"
-                    ),
-                )
-            }
+            openstack::Error::EndpointMissing { service: openstack::Service::Workloads, .. } => Self::new(
+                Exit::NotReachable,
+                format!(
+                    "{failure}; give --endpoint, or ask the operator to run `holdfast-controller register`"
+                ),
+            ),
             _ => Self::new(Exit::NotReachable, failure.to_string()),
         }
     }

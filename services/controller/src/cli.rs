@@ -163,10 +163,10 @@ impl Arguments {
                 Ok(config) => block_on(crate::db_sync(&config)),
                 Err(exit) => exit,
             },
-            Some(Command::Broker(BrokerCommand::Init(init))) => block_on(init_broker(init)),
-            Some(Command::Host(HostCommand::Add(add))) => block_on(add_host(add)),
-            Some(Command::Intake(command)) => block_on(intake(command)),
-            Some(Command::Register(register)) => block_on(register_service(*register)),
+            Some(Command::Broker(BrokerCommand::Init(init))) => block_on(print(init_broker(init))),
+            Some(Command::Host(HostCommand::Add(add))) => block_on(print(add_host(add))),
+            Some(Command::Intake(command)) => block_on(print(intake(command))),
+            Some(Command::Register(register)) => block_on(print(register.execute())),
             None => match self.service {
                 Some(service) => run(&service),
                 None => say_usage(),
@@ -186,15 +186,20 @@ fn load(service: &ServiceArgs) -> Result<Config, Exit> {
     service.load(Config::check)
 }
 
-async fn init_broker(init: BrokerInit) -> Result<(), StartError> {
-    let made = enroll::broker_init(&init.management.administrator(), &init.password_dir).await?;
+/// What a command made is its reader's.
+async fn print(work: impl Future<Output = Result<String, StartError>>) -> Result<(), StartError> {
+    let text = work.await?;
     // A closed pipe is the reader's wish.
-    let _ = std::io::stdout().write_all(made.as_bytes());
+    let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())
 }
 
-async fn add_host(add: HostAdd) -> Result<(), StartError> {
-    let config = enroll::host_add(&enroll::HostOrder {
+async fn init_broker(init: BrokerInit) -> Result<String, StartError> {
+    enroll::broker_init(&init.management.administrator(), &init.password_dir).await
+}
+
+async fn add_host(add: HostAdd) -> Result<String, StartError> {
+    enroll::host_add(&enroll::HostOrder {
         password_file: add
             .password_file
             .unwrap_or_else(|| PathBuf::from(format!("{}.password", bus_config::user::mover(&add.host)))),
@@ -203,30 +208,17 @@ async fn add_host(add: HostAdd) -> Result<(), StartError> {
         administrator: add.management.administrator(),
         brokers: add.brokers,
     })
-    .await?;
-    // A closed pipe is the reader's wish.
-    let _ = std::io::stdout().write_all(config.as_bytes());
-    Ok(())
+    .await
 }
 
-async fn intake(command: IntakeCommand) -> Result<(), StartError> {
-    let text = match command {
-        IntakeCommand::Add(add) => add_service(add).await?,
-        IntakeCommand::List(management) => enroll::intake_list(&management.administrator()).await?,
+async fn intake(command: IntakeCommand) -> Result<String, StartError> {
+    match command {
+        IntakeCommand::Add(add) => add_service(add).await,
+        IntakeCommand::List(management) => enroll::intake_list(&management.administrator()).await,
         IntakeCommand::Remove(remove) => {
-            enroll::intake_remove(&remove.management.administrator(), &remove.service).await?
+            enroll::intake_remove(&remove.management.administrator(), &remove.service).await
         }
-    };
-    // A closed pipe is the reader's wish.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
-}
-
-async fn register_service(register: register::Register) -> Result<(), StartError> {
-    let text = register.execute().await?;
-    // A closed pipe is the reader's wish.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    }
 }
 
 async fn add_service(add: IntakeAdd) -> Result<String, StartError> {

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use openstack::{Auth, Config, Entry, Interface, Keystone, Named, Scope, Session};
 use secrecy::SecretString;
 use service_kit::StartError;
-use service_kit::config::read_secret;
 
 use crate::enroll::password;
 
@@ -216,10 +215,11 @@ impl Run<'_> {
                  which then becomes the user's"
             )));
         }
-        let fits = self.logs_in(&found.id, read_password(self.order)?).await?;
+        let password = password(password_file)?;
+        let fits = self.logs_in(&found.id, password.clone()).await?;
         self.tell(&what, if fits { Outcome::Found } else { Outcome::Changed });
         if !fits && !is_dry_run {
-            let changed = self.keystone.change_password(&found.id, &password(password_file)?).await;
+            let changed = self.keystone.change_password(&found.id, &password).await;
             changed.map_err(|error| refusal(&error))?;
         }
         Ok(Some(found.id))
@@ -281,10 +281,6 @@ fn needed(
     }
 }
 
-fn read_password(order: &Registration) -> Result<SecretString, StartError> {
-    read_secret(&order.password_file).map_err(|error| StartError::usage(error.to_string()))
-}
-
 /// Logs in as the controllers will.
 async fn check_login(session: &Session, order: &Registration) -> Result<(), StartError> {
     let named = |name: &str, domain: &str| Named::Name {
@@ -293,7 +289,7 @@ async fn check_login(session: &Session, order: &Registration) -> Result<(), Star
     };
     let scope = Scope::Project(named(&order.project, &order.project_domain));
     let user = named(&order.user, &order.user_domain);
-    let auth = Auth::password(session.auth().url().as_str(), user, read_password(order)?, scope);
+    let auth = Auth::password(session.auth().url().as_str(), user, password(&order.password_file)?, scope);
     let session = session.with_auth(auth.map_err(|error| refusal(&error))?);
     session.token().await.map(drop).map_err(|error| refusal(&error))
 }

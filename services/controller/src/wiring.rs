@@ -86,23 +86,20 @@ pub fn open_cloud(
                 calls_max: section.calls_max,
                 snapshots_count_gigabytes: section.snapshots_count_gigabytes,
             };
-            Ok(Arc::new(OpenStackCloud::new(Arc::new(TrustSessions(trusts)), settings)))
+            Ok(Arc::new(OpenStackCloud::new(Arc::new(trusts), settings)))
         }
     }
 }
 
 /// The sessions of the cloud's driver: each owner's by their trust.
-#[derive(Debug)]
-struct TrustSessions(KeystoneTrusts);
-
 #[async_trait]
-impl Sessions for TrustSessions {
+impl Sessions for KeystoneTrusts {
     async fn session_for(&self, owner: &Owner) -> Result<Session, Failure> {
-        self.0.session_for(owner).await
+        Self::session_for(self, owner).await
     }
 
     async fn service_session(&self) -> Result<Option<Session>, Failure> {
-        Ok(Some(self.0.service()))
+        Ok(Some(self.service()))
     }
 }
 

@@ -7,7 +7,7 @@ use model::{ByteCount, DiskFormat, DiskId, ErrorClass, Failure};
 
 use super::Collected;
 use crate::tags;
-use crate::wire::{cinder, nova};
+use crate::wire::{cinder, neutron, nova};
 
 /// By these words in the metadata of a volume, or of an instance, its user says what is not to be backed up.
 const EXCLUDE_VOLUME: &str = "exclude_from_backup";
@@ -166,7 +166,7 @@ fn ports(collected: &Collected) -> Vec<Port> {
             id: interface.port_id.clone(),
             network_id: interface.net_id.clone(),
             mac_address: interface.mac_addr.clone(),
-            fixed_ips: interface.fixed_ips.iter().cloned().map(Into::into).collect(),
+            fixed_ips: neutron::fixed_ips(interface.fixed_ips.clone()),
             device_tag: interface.tag.clone(),
             ..Port::default()
         });

@@ -101,24 +101,18 @@ async fn read_security_groups(
 }
 
 /// All rows of a collection of which `field` is one of `values`; without values there are none.
-async fn list_by<T: serde::de::DeserializeOwned>(
+pub(super) async fn list_by<T: serde::de::DeserializeOwned>(
     calls: &Calls,
     collection: &str,
     field: &str,
     values: &BTreeSet<String>,
 ) -> Result<Vec<T>, Failure> {
+    // With dashes in the address, and with underscores in the answer.
+    let key = collection.replace('-', "_");
     let values: Vec<&String> = values.iter().collect();
     let pages = values.chunks(IDS_PER_CALL).map(|some| {
         let filter: Vec<_> = some.iter().map(|value| format!("{field}={value}")).collect();
-        calls.list(Network, format!("/{collection}?{}", filter.join("&")), key_of(collection))
+        calls.list(Network, format!("/{collection}?{}", filter.join("&")), &key)
     });
     Ok(try_join_all(pages).await?.into_iter().flatten().collect())
-}
-
-/// Neutron names a collection with dashes in the address, and with underscores in the answer.
-fn key_of(collection: &str) -> &str {
-    match collection {
-        "security-groups" => "security_groups",
-        other => other,
-    }
 }

@@ -25,6 +25,11 @@ pub(crate) fn fixed_ips(wire: Vec<FixedIp>) -> Vec<cloud::FixedIp> {
     wire.into_iter().map(Into::into).collect()
 }
 
+#[derive(Debug, Deserialize)]
+pub(crate) struct PortBody {
+    pub(crate) port: Port,
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Port {

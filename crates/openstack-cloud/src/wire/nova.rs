@@ -267,7 +267,7 @@ pub(crate) struct WireImage {
 }
 
 /// Fields of an image that are no properties of a machine booted from it.
-const NOT_PROPERTIES: [&str; 17] = [
+const NOT_PROPERTIES: [&str; 18] = [
     "checksum",
     "created_at",
     "direct_url",
@@ -285,6 +285,7 @@ const NOT_PROPERTIES: [&str; 17] = [
     "stores",
     "tags",
     "updated_at",
+    "visibility",
 ];
 
 impl WireImage {
@@ -296,7 +297,7 @@ impl WireImage {
 
 impl From<WireImage> for Image {
     fn from(wire: WireImage) -> Self {
-        let is_property = |key: &String| !NOT_PROPERTIES.contains(&key.as_str()) && key != "visibility";
+        let is_property = |key: &String| !NOT_PROPERTIES.contains(&key.as_str());
         let properties = wire.rest.into_iter().filter(|(key, _)| is_property(key));
         Self {
             id: wire.id,

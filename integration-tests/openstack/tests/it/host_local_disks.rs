@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use cloud::{ChangeRecord, CutRequest, Host as _, Moment, SourceDisk, SourceQuery};
 use model::{DiskLocation, NbdExport, SnapshotId};
 use openstack_tests::carrier::Carrier;
-use openstack_tests::compute::{Compute, said};
+use openstack_tests::compute::Compute;
 use openstack_tests::guest::Guest;
 use openstack_tests::hypervisor::{bitmaps, checkpoints, copy_export, copy_file};
 use openstack_tests::lab::Lab;
@@ -40,7 +40,7 @@ async fn assert_cut_is_found_again(compute: &Compute, cut: &SourceQuery, base: S
         disks: vec![cut.disk_id.clone()],
         base: Some(base),
     };
-    assert_eq!(compute.host().cut(&again).await.map_err(said)?, Moment::Cut, "it is found, not cut again");
+    assert_eq!(compute.host().cut(&again).await?, Moment::Cut, "it is found, not cut again");
     let other = CutRequest { snapshot_id: base, ..again };
     assert_eq!(compute.host().cut(&other).await.unwrap_err().code, "CUT_BUSY");
     Ok(())
@@ -63,7 +63,7 @@ async fn read_stopped(
     std::fs::remove_file(witness)?;
     copy_file(&image.path, witness)?;
     carrier.compare(stopped.snapshot_id, witness).await?;
-    compute.host().check_moment(&stopped).await.map_err(said)?;
+    compute.host().check_moment(&stopped).await?;
     let reader = carrier.disks().read(&source.location, source.size).await?;
     reader.read(0, MIB).await?;
     project.start(&instance)?; // we hold it open, and it is not refused
@@ -97,7 +97,7 @@ async fn a_running_local_disk_is_read_whole_then_by_its_changes_and_stopped_as_i
     copy_export(export(&source)?, &witness)?;
     carrier.compare(first.snapshot_id, &witness).await?;
     assert!(done.bytes_read < source.size.0, "holes are not read");
-    compute.host().check_moment(&first).await.map_err(said)?;
+    compute.host().check_moment(&first).await?;
     compute.end(&first, true).await?;
     compute.end(&first, true).await?; // twice is as once
     assert_eq!(bitmaps(&instance)?, bitmap_of(first.snapshot_id));

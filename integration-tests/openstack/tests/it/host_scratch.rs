@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use integration_tests::wait::{until, until_async};
 use model::ByteCount;
 use openstack_tests::compute::Compute;
 use openstack_tests::guest::Guest;
@@ -11,6 +12,8 @@ use openstack_tests::lab::Lab;
 use openstack_tests::phase::Phase;
 use openstack_tests::project::Project;
 
+const LOSS_MAX: Duration = Duration::from_secs(60);
+const WRITE_MAX: Duration = Duration::from_secs(60);
 /// Overwrites the file that was written before, past all caches.
 const OVERWRITE: &str = "dd if=/dev/zero of=/var/lib/old bs=1M count=60 conv=notrunc 2>/dev/null && sync";
 
@@ -62,8 +65,8 @@ async fn a_guest_goes_on_when_the_scratch_folder_is_too_small_for_what_it_writes
     let cut = compute.cut(&instance, None).await?;
     let watch = PauseWatch::begin(&instance)?;
     guest.run(OVERWRITE)?;
-    let lost = async || Ok::<_, anyhow::Error>(compute.loss(&cut).await.ok());
-    let loss = wait_for(lost).await?;
+    let lost = async || Ok(compute.loss(&cut).await.ok());
+    let loss = until_async(LOSS_MAX, "the moment is lost", lost).await?;
     assert!(loss.code == "POINT_IN_TIME_LOST" && loss.message.contains("scratch folder"), "{loss}");
     let seen = watch.end()?;
     assert!(!seen.contains("Suspended"), "the guest was paused: {seen}");
@@ -76,9 +79,9 @@ async fn a_guest_goes_on_when_the_scratch_folder_is_too_small_for_what_it_writes
     let cut = compute.cut(&instance, None).await?;
     // While the guest is paused its agent cannot be asked, so the work goes on by itself, and its end is waited for.
     guest.run(&format!("(sleep 3; {OVERWRITE} && touch /var/lib/done) > /dev/null 2>&1 &"))?;
-    let lost = async || Ok::<_, anyhow::Error>(compute.loss(&cut).await.ok());
-    assert_eq!(wait_for(lost).await?.code, "POINT_IN_TIME_LOST");
-    wait_for(async || Ok(guest.run("test -e /var/lib/done").ok())).await?;
+    let lost = async || Ok(compute.loss(&cut).await.ok());
+    assert_eq!(until_async(LOSS_MAX, "the moment is lost", lost).await?.code, "POINT_IN_TIME_LOST");
+    until(WRITE_MAX, "the guest has written", || Ok(guest.run("test -e /var/lib/done").ok()))?;
     assert!(state(&instance)?.starts_with("running"), "{}", state(&instance)?);
     compute.end(&cut, false).await?;
     assert_eq!(virsh(&["domjobinfo", &instance])?.trim().replace(' ', ""), "Jobtype:None");
@@ -86,17 +89,4 @@ async fn a_guest_goes_on_when_the_scratch_folder_is_too_small_for_what_it_writes
     drop(compute);
     drop(phase);
     project.close()
-}
-
-/// Asks until there is an answer.
-async fn wait_for<T>(mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
-    let asking = async {
-        loop {
-            if let Some(answer) = ask().await? {
-                return Ok(answer);
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), asking).await?
 }

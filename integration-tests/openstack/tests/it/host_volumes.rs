@@ -4,7 +4,7 @@ use anyhow::Result;
 use cloud::{Base, ChangeRecord, Host as _, Moment, SourceDisk, SourceQuery};
 use model::{DiskLocation, RbdImage, SnapshotId, VolumeId, VolumeSnapshotId};
 use openstack_tests::carrier::Carrier;
-use openstack_tests::compute::{Compute, said};
+use openstack_tests::compute::Compute;
 use openstack_tests::guest::Guest;
 use openstack_tests::lab::Lab;
 use openstack_tests::phase::Phase;
@@ -83,7 +83,7 @@ async fn a_volume_is_found_at_its_snapshots_with_what_changed_between_them() -> 
     let witness = carrier.path("witness");
     rbd::export(image(&source)?, &witness)?;
     carrier.compare(first.snapshot_id, &witness).await?;
-    host.check_moment(&first).await.map_err(said)?;
+    host.check_moment(&first).await?;
     let in_use = host.destination_disk(volume_id).await.unwrap_err();
     assert_eq!(in_use.code, "VOLUME_IN_USE", "{in_use}");
     drop(phase);
@@ -114,7 +114,7 @@ async fn a_volume_is_found_at_its_snapshots_with_what_changed_between_them() -> 
     let phase = Phase::begin("volumes: a detached one is written, and read where its instance is unknown");
     let new = project.create_one(&["volume", "create", "--size", "1", "written"])?;
     project.wait_for_status(&["volume"], &new, "available")?;
-    let destination = host.destination_disk(new.parse()?).await.map_err(said)?;
+    let destination = host.destination_disk(new.parse()?).await?;
     assert_eq!(destination.size, source.size);
     carrier.restore(second.snapshot_id, &destination.location, destination.size).await?;
     let written = carrier.path("written");

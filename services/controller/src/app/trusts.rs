@@ -45,13 +45,18 @@ pub struct Validity {
 /// Sees to it that a job of `owner` can act on their trust. The owner himself gets a new one when there is none that holds.
 pub(super) async fn secure(state: &AppState, caller: &Caller, owner: &Owner) -> Result<(), Error> {
     let Some(book) = &state.trusts else { return Ok(()) };
+    hold(book.as_ref(), caller, owner).await.map(drop)
+}
+
+/// The trust that holds, or a new one.
+async fn hold(book: &dyn TrustBook, caller: &Caller, owner: &Owner) -> Result<TrustRow, Error> {
     match book.check(owner).await {
         Err(error) if is_lasting(&error) && caller.can_entrust(owner) => {
             let row = book.make(caller).await?;
             tracing::info!(project = %row.project_id, user = %row.user_id, trust = row.trust_id, "trust made");
-            Ok(())
+            Ok(row)
         }
-        outcome => outcome.map(drop),
+        outcome => outcome,
     }
 }
 
@@ -85,9 +90,7 @@ pub async fn create(state: &AppState, caller: &Caller, role_name: Option<&str>) 
             format!("a trust lends role {}, not {:?}: leave the role out", book.role(), shown(other, 80));
         return Err(Error::invalid("TRUST_ROLE_INVALID", message));
     }
-    let owner = caller.owner();
-    secure(state, caller, &owner).await?;
-    book.check(&owner).await
+    hold(book, caller, &caller.owner()).await
 }
 
 /// Takes a trust back. Jobs of the user fail from then on, until he makes another one.

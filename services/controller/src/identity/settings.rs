@@ -1,10 +1,10 @@
 //! From `[openstack]` to a session of the service identity.
 
-use std::path::Path;
 use std::time::Duration;
 
 use openstack::{Auth, Config, Domain, Interface, Named, Scope, Session, Timeouts};
-use secrecy::SecretString;
+use service_kit::config::read_secret;
+use service_kit::telemetry::Chain;
 
 use crate::config::OpenstackSection;
 
@@ -41,6 +41,8 @@ fn read_config(section: &OpenstackSection) -> Result<Config, String> {
         return read.map_err(|error| format!("[openstack]: {error}"));
     };
     let path = section.password_file.as_deref().ok_or("openstack.password_file is missing")?;
+    let password =
+        read_secret(path).map_err(|error| format!("openstack.password_file: {}", Chain(&error)))?;
     let named = |name: &str, domain: &str| Named::Name {
         name: name.to_owned(),
         domain: Domain::Name(domain.to_owned()),
@@ -48,17 +50,8 @@ fn read_config(section: &OpenstackSection) -> Result<Config, String> {
     let auth = Auth::password(
         auth_url,
         named(&section.user, &section.user_domain),
-        read_password(path)?,
+        password,
         Scope::Project(named(&section.project, &section.project_domain)),
     );
     Ok(Config::new(auth.map_err(|error| format!("openstack.auth_url: {error}"))?))
-}
-
-fn read_password(path: &Path) -> Result<SecretString, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("openstack.password_file {}: {error}", path.display()))?;
-    match text.lines().next().map(str::trim_end) {
-        None | Some("") => Err(format!("openstack.password_file {} is empty", path.display())),
-        Some(password) => Ok(SecretString::from(password.to_owned())),
-    }
 }

@@ -1,7 +1,7 @@
 //! Work that somebody else does for a step: a typed command of the bus, where it goes, and what its answer says. The
 //! engine fills in the job header and the placement; nothing here knows of queues.
 
-use model::{ErrorClass, Failure, JobId};
+use model::{ErrorClass, Failure, JobId, ProjectId};
 use prost::{Message as _, Name as _};
 use proto::cmd::v1 as cmd;
 use proto::common::v1::{JobHeader, Placement};
@@ -9,24 +9,6 @@ use proto::convert::PlacedAt;
 use proto::rep::v1::job_succeeded::Result as Answer;
 
 use super::Output;
-
-/// Failures of a freeze or thaw that are not the guest's, but of finding it: they fail the step, as the transfer would fail
-/// next.
-pub const NOT_THE_GUEST: &[&str] = &[
-    "INSTANCE_NOT_FOUND",
-    "INSTANCE_DELETED",
-    "INSTANCE_SHELVED",
-    "INSTANCE_MIGRATING",
-    "INSTANCE_BUILDING",
-    "INSTANCE_NEVER_PLACED",
-    "CLOUD_DATABASE_DOWN",
-    "CLOUD_DATABASE_REFUSED",
-    "CLOUD_DATABASE_UNREADABLE",
-    "FOREIGN_INSTANCE",
-    "HOST_NOT_ENROLLED",
-    "DATAMOVER_NOT_RUNNING",
-    "UNROUTABLE",
-];
 
 /// One piece of remote work.
 #[derive(Debug, Clone, PartialEq)]
@@ -165,6 +147,22 @@ impl Remote {
     #[must_use]
     pub fn cloud(command: impl Into<Command>, subject: impl Into<String>) -> Self {
         Self { route: Route::Cloud, command: command.into(), subject: subject.into(), tolerance: None }
+    }
+
+    /// Asks whether the quotas of a project have room for all that is planned.
+    #[must_use]
+    pub fn check_quotas(
+        project_id: &ProjectId,
+        user_id: String,
+        planned: impl Iterator<Item = cmd::planned::Kind>,
+    ) -> Self {
+        let command = cmd::CheckQuotas {
+            project_id: project_id.to_string(),
+            user_id,
+            planned: planned.map(|kind| cmd::Planned { kind: Some(kind) }).collect(),
+            ..Default::default()
+        };
+        Self::cloud(command, "the quotas of the project")
     }
 
     /// Work for a datamover that dmapi finds.

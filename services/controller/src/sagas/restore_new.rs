@@ -24,7 +24,7 @@ use std::time::Duration;
 use cloud::Tag;
 use model::{InstanceId, ProjectId, RestoreId, SnapshotId, TargetId, VolumeId, WorkloadId};
 use proto::cmd::v1::planned::Kind;
-use proto::cmd::v1::{self as cmd, Planned, PlannedInstance, PlannedVolume};
+use proto::cmd::v1::{self as cmd, PlannedInstance, PlannedVolume};
 use proto::convert::PlacedAt;
 use saga::{Branch, Direction, Saga, Step, Steps};
 use serde::{Deserialize, Serialize};
@@ -145,13 +145,7 @@ fn check_quotas() -> Step<RestoreNew> {
                 let flavor = &instance.description.flavor;
                 Kind::Instance(PlannedInstance { vcpus: flavor.vcpus, ram_mib: flavor.ram_mib })
             });
-            let command = cmd::CheckQuotas {
-                project_id: ctx.params.project_id.to_string(),
-                user_id: user_id(ctx),
-                planned: volumes.chain(instances).map(|kind| Planned { kind: Some(kind) }).collect(),
-                ..Default::default()
-            };
-            Remote::cloud(command, "the quotas of the project").into()
+            Remote::check_quotas(&ctx.params.project_id, user_id(ctx), volumes.chain(instances)).into()
         })
         .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
         .deadline(budget::CLOUD_CALL_DEADLINE)

@@ -223,7 +223,7 @@ impl Journal {
             return Ok(());
         };
         if known.is_barred(job_id, job.attempt) {
-            self.remove_transfer(job_id)?;
+            return self.forget_with_transfer(&mut known, job_id);
         }
         self.forget(&mut known, job_id)
     }
@@ -239,12 +239,16 @@ impl Journal {
 
     /// Forgets a job with its transfer's journal.
     pub fn remove(&self, job_id: JobId) -> Result<(), Error> {
-        self.forget(&mut self.known(), job_id)?;
-        self.remove_transfer(job_id)
+        self.forget_with_transfer(&mut self.known(), job_id)
     }
 
-    /// Removes the journal of a transfer.
-    pub fn remove_transfer(&self, job_id: JobId) -> Result<(), Error> {
+    /// In this order: of a job that is forgotten nobody would look for the journal.
+    fn forget_with_transfer(&self, known: &mut Known, job_id: JobId) -> Result<(), Error> {
+        self.remove_transfer(job_id)?;
+        self.forget(known, job_id)
+    }
+
+    fn remove_transfer(&self, job_id: JobId) -> Result<(), Error> {
         self.remove_file(&self.dirs.transfers, &format!("{job_id}.journal"))
     }
 
@@ -307,10 +311,7 @@ impl Journal {
             .filter(|job| matches!(job.phase, Phase::Settled { at } if old(at)))
             .map(|job| job.job_id)
             .collect();
-        forgotten.into_iter().try_for_each(|job_id| {
-            self.remove_transfer(job_id)?;
-            self.forget(&mut known, job_id)
-        })
+        forgotten.into_iter().try_for_each(|job_id| self.forget_with_transfer(&mut known, job_id))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -26,25 +26,20 @@ pub struct AuditFigures {
     pub mismatches: AtomicU64,
 }
 
-/// Compares a sample of `unchanged` with the parent; gives the first slot that differs.
+/// Compares a sample of `candidates` with the parent; gives the first slot that differs.
 ///
 /// Errors: the disk cannot be read. Cancel safe: yes.
 pub(super) async fn find_lie(
     means: &Means,
     reader: &DiskReader,
     session: &BackupSession,
-    unchanged: &[Range<u64>],
+    candidates: &[Range<u64>],
     snapshot_id: SnapshotId,
 ) -> Result<Option<u64>, Halt> {
-    let slot_count = session.slot_count();
-    let chunk_size = session.slot_length(0).max(1);
-    let allocated = reader.allocated_extents().await.map_err(|error| Halt::failed(error.failure()))?;
-    // Where both the disk and the parent have nothing there is nothing to compare.
-    let mut candidates = slots::common(unchanged, &slots::touched(&allocated, chunk_size, slot_count));
-    candidates.extend(slots::common(unchanged, &session.parent_slots()));
+    let chunk_size = slots::chunk_size(session);
     let all = candidates.iter().map(|range| range.end - range.start).sum::<u64>();
     for number in 0..(all / ONE_OF).clamp(SLOTS_MIN, SLOTS_MAX).min(all) {
-        let slot = pick(&candidates, all, fraction(snapshot_id, number));
+        let slot = pick(candidates, all, fraction(snapshot_id, number));
         let length = session.slot_length(slot);
         means.rate.take(length).await;
         let bytes = reader.read(slot * chunk_size, length).await;

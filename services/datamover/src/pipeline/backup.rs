@@ -6,6 +6,7 @@
 //!  all other slots are holes; does the point in time stand still? Only then the manifest is written. Slots that an earlier attempt made durable are neither read nor put
 //! ```
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -90,14 +91,15 @@ pub async fn run(means: &Means, backup: &Backup, control: &Control) -> Result<Di
             return Ok(report(&summary, 0, backup.source.full_read_reason.clone()));
         }
     };
-    let (reader, full_read_reason) = match open_disk(means, backup, &mut session, control).await {
+    let disk = match open_disk(means, backup, &mut session, control).await {
         Ok(opened) => opened,
         Err(halt) => {
             session.close().await;
             return Err(halt);
         }
     };
-    let carried = carry(means, backup, &reader, session, control).await;
+    let OpenDisk { reader, populated, full_read_reason } = disk;
+    let carried = carry((means, control), backup, (&reader, populated), session).await;
     if let Err(error) = reader.close().await {
         // All bytes that were needed were read and checked for length.
         tracing::warn!(error = %error, "the disk server did not end well");
@@ -106,38 +108,56 @@ pub async fn run(means: &Means, backup: &Backup, control: &Control) -> Result<Di
     Ok(report(&summary, bytes_read, full_read_reason))
 }
 
-/// Opens the disk, and tells the session what of it is known not to have changed since the parent. Also gives why that is
-/// not known, where one would expect it.
+/// A disk at its point in time.
+struct OpenDisk {
+    reader: DiskReader,
+    /// The slots in which there is something.
+    populated: Vec<Range<u64>>,
+    /// Why what changed since the parent is not known, where one would expect it.
+    full_read_reason: Option<String>,
+}
+
+/// Opens the disk, and tells the session what of it is known not to have changed since the parent.
 async fn open_disk(
     means: &Means,
     backup: &Backup,
     session: &mut BackupSession,
     control: &Control,
-) -> Result<(DiskReader, Option<String>), Halt> {
+) -> Result<OpenDisk, Halt> {
+    control.progress().bytes_total.store(session.progress().bytes_total.0, Ordering::Relaxed);
     let (reader, changed) = tokio::select! {
         biased; // a disk server that is being opened dies with the future
         halt = control.stopped() => return Err(halt),
         opened = open_with_changes(means, backup) => opened.map_err(|error| Halt::failed(error.failure()))?,
     };
-    let changed = match changed {
-        Changed::In(extents) => extents,
-        Changed::Unknown { reason } => return Ok((reader, reason)),
+    let allocated = tokio::select! {
+        biased; // both are cancel safe
+        halt = control.stopped() => return Err(halt),
+        allocated = reader.allocated_extents() => allocated.map_err(|error| Halt::failed(error.failure()))?,
     };
-    let slot_count = session.slot_count();
-    let touched = slots::touched(&changed, session.slot_length(0).max(1), slot_count);
-    let unchanged = slots::gaps(&touched, slot_count);
+    let (chunk_size, slot_count) = (slots::chunk_size(session), session.slot_count());
+    let populated = slots::touched(&allocated, chunk_size, slot_count);
+    let changed = match changed {
+        Changed::In(extents) => slots::touched(&extents, chunk_size, slot_count),
+        Changed::Unknown { reason } => return Ok(OpenDisk { reader, populated, full_read_reason: reason }),
+    };
+    let unchanged = slots::gaps(&changed, slot_count);
+    // Where both the disk and the parent have nothing there is nothing to compare.
+    let mut candidates = slots::common(&unchanged, &populated);
+    candidates.extend(slots::common(&unchanged, &session.parent_slots()));
     let lie = tokio::select! {
         biased; // both are cancel safe
         halt = control.stopped() => return Err(halt),
-        lie = audit::find_lie(means, &reader, session, &unchanged, backup.snapshot_id) => lie?,
+        lie = audit::find_lie(means, &reader, session, &candidates, backup.snapshot_id) => lie?,
     };
     if let Some(slot) = lie {
-        return distrust(session, slot).map(|reason| (reader, Some(reason)));
+        let full_read_reason = Some(distrust(session, slot)?);
+        return Ok(OpenDisk { reader, populated, full_read_reason });
     }
     for unchanged in unchanged {
         session.keep(unchanged).await.map_err(|error| stored(control, &error))?;
     }
-    Ok((reader, None))
+    Ok(OpenDisk { reader, populated, full_read_reason: None })
 }
 
 /// The record of changes is wrong in `slot`, so nothing of it counts; gives the reason of the full read.
@@ -193,13 +213,12 @@ async fn open_with_changes(means: &Means, backup: &Backup) -> Result<(DiskReader
 
 /// Feeds the session; gives the summary and the number of bytes read. The session is closed in any case.
 async fn carry(
-    means: &Means,
+    (means, control): (&Means, &Control),
     backup: &Backup,
-    reader: &DiskReader,
+    disk: (&DiskReader, Vec<Range<u64>>),
     mut session: BackupSession,
-    control: &Control,
 ) -> Result<(ManifestSummary, u64), Halt> {
-    let fed = match feed(means, reader, &mut session, control).await {
+    let fed = match feed((means, control), disk, &mut session).await {
         Ok(bytes_read) => check_moment(backup).await.map(|()| bytes_read),
         Err(halt) => Err(halt),
     };
@@ -227,20 +246,13 @@ async fn check_moment(backup: &Backup) -> Result<(), Halt> {
 }
 
 async fn feed(
-    means: &Means,
-    reader: &DiskReader,
+    (means, control): (&Means, &Control),
+    (reader, populated): (&DiskReader, Vec<Range<u64>>),
     session: &mut BackupSession,
-    control: &Control,
 ) -> Result<u64, Halt> {
-    let progress = control.progress();
-    progress.bytes_total.store(session.progress().bytes_total.0, Ordering::Relaxed);
-    let extents = reader.allocated_extents().await.map_err(|error| Halt::failed(error.failure()))?;
-    let slot_count = session.slot_count();
-    // Slot 0 is of full length unless it is the only one.
-    let chunk_size = session.slot_length(0).max(1);
-    let populated = slots::touched(&extents, chunk_size, slot_count);
+    let (progress, chunk_size) = (control.progress(), slots::chunk_size(session));
     // What was kept of the parent is done, and stays as it is.
-    for hole in slots::gaps(&populated, slot_count) {
+    for hole in slots::gaps(&populated, session.slot_count()) {
         session.put_hole(hole).await.map_err(|error| stored(control, &error))?;
     }
     let wanted: Vec<(u64, u64)> = populated

@@ -2,7 +2,15 @@
 
 use std::ops::Range;
 
+use chunk_store::BackupSession;
 use model::Extent;
+
+/// The length of a slot. Slot 0 is of full length unless it is the only one.
+///
+/// Units: bytes; at least 1, also of an empty disk.
+pub(super) fn chunk_size(session: &BackupSession) -> u64 {
+    session.slot_length(0).max(1)
+}
 
 /// The slots that `extents` touch.
 ///

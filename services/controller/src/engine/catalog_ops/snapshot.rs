@@ -149,18 +149,18 @@ pub(super) async fn release_lineages(ctx: &mut OpCtx<'_>, params: &Params) -> Op
 }
 
 /// With what changed, in words.
-pub(super) fn changed_instances(
-    before: &[InstanceDescription],
+pub(super) fn changed_instances<'a>(
+    before: &'a [InstanceDescription],
     after: &[InstanceDescription],
-) -> Vec<(InstanceDescription, String)> {
+) -> Vec<(&'a InstanceDescription, String)> {
     let pairs = before.iter().zip(after);
-    pairs.filter_map(|(before, after)| Some((before.clone(), change_of_disks(before, after)?))).collect()
+    pairs.filter_map(|(before, after)| Some((before, change_of_disks(before, after)?))).collect()
 }
 
 pub(super) async fn check_instances(
     ctx: &mut OpCtx<'_>,
     params: &Params,
-    changed: Vec<(InstanceDescription, String)>,
+    changed: Vec<(&InstanceDescription, String)>,
     may_cut_again: bool,
 ) -> OpResult {
     if may_cut_again {

@@ -5,7 +5,7 @@ use saga::{Branch, Step};
 
 use super::cut::end_cut;
 use super::prepare::{describe_instance, remove_records, write_records};
-use super::round::{self, Round, final_plan, member};
+use super::round::{self, Round, final_plan};
 use super::transfer::purge_transfer;
 use super::{Ctx, Facts, Params, SnapshotCreate};
 use crate::sagas::catalog_op::CatalogOp;
@@ -58,9 +58,9 @@ fn cuts_lost(facts: &Facts) -> Vec<Branch> {
 pub(super) fn describe_lost_instances() -> Step<SnapshotCreate> {
     Step::new("describe_lost_instances")
         .branches(|_: &Params, facts: &Facts| round::count(facts.lost_instances().len()))
-        .action(|ctx: &Ctx, branch| describe_instance(ctx, member(ctx, Round::Again, branch)))
+        .action(|ctx: &Ctx, branch| describe_instance(ctx, ctx.facts.member(Round::Again, branch)))
         .learn(|facts: &mut Facts, branch, output: &Output| {
-            let place = facts.lost_instances()[usize::from(branch)];
+            let place = facts.member(Round::Again, branch);
             facts.again.instances.extend(answer::instance(output).map(|instance| (place, instance)));
         })
         .attempts_max(budget::CLOUD_CALL_ATTEMPTS)

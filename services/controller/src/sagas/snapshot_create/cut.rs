@@ -9,31 +9,52 @@ use proto::rep::v1 as rep;
 use saga::{Branch, Direction, Step};
 
 use super::prepare::describe_instance;
-use super::round::{self, Round, instance_id, instance_subject, member, text};
+use super::round::{self, Round, instance_id, instance_subject, text};
 use super::{Ctx, Facts, Params, SnapshotCreate};
 use crate::sagas::catalog_op::CatalogOp;
-use crate::sagas::remote::{Codes, NOT_THE_GUEST, Remote, Tolerance};
+use crate::sagas::remote::{Codes, Remote, Tolerance};
 use crate::sagas::{Output, Request, answer, budget, job_id};
 
 /// The datamover thaws by its own timer after this long: guests tolerate it, and databases mostly do.
 const FREEZE_DURATION_MAX_MS: u32 = 20_000;
 /// A guest that does not freeze within this many attempts is cut as it is.
 const FREEZE_ATTEMPTS_MAX: u32 = 3;
+/// Failures of a freeze or thaw that are not the guest's, but of finding it: they fail the step, as the transfer would fail
+/// next.
+const NOT_THE_GUEST: &[&str] = &[
+    "INSTANCE_NOT_FOUND",
+    "INSTANCE_DELETED",
+    "INSTANCE_SHELVED",
+    "INSTANCE_MIGRATING",
+    "INSTANCE_BUILDING",
+    "INSTANCE_NEVER_PLACED",
+    "CLOUD_DATABASE_DOWN",
+    "CLOUD_DATABASE_REFUSED",
+    "CLOUD_DATABASE_UNREADABLE",
+    "FOREIGN_INSTANCE",
+    "HOST_NOT_ENROLLED",
+    "DATAMOVER_NOT_RUNNING",
+    "UNROUTABLE",
+];
 /// Answers of dmapi that an instance is on no host any more.
 const GONE: &[&str] =
     &["INSTANCE_NOT_FOUND", "INSTANCE_DELETED", "INSTANCE_SHELVED", "INSTANCE_NEVER_PLACED"];
 
 fn per_instance(round: Round) -> impl Fn(&Params, &Facts) -> Branch {
-    move |params, facts| round::count(facts.members(round, params).len())
+    move |params, facts| facts.member_count(round, params)
 }
 
 // freeze_guests
 
+const fn freeze_step(round: Round) -> &'static str {
+    round.pick("freeze_guests", "freeze_guests_again")
+}
+
 pub(super) fn freeze_guests(round: Round) -> Step<SnapshotCreate> {
-    Step::new(round.pick("freeze_guests", "freeze_guests_again"))
+    Step::new(freeze_step(round))
         .branches(per_instance(round))
         .action(move |ctx: &Ctx, branch| {
-            let place = member(ctx, round, branch);
+            let place = ctx.facts.member(round, branch);
             let command = cmd::FreezeGuest {
                 instance_id: instance_id(ctx, place).to_string(),
                 freeze_duration_max_ms: FREEZE_DURATION_MAX_MS,
@@ -46,20 +67,24 @@ pub(super) fn freeze_guests(round: Round) -> Step<SnapshotCreate> {
                 .into()
         })
         .learn(move |facts: &mut Facts, branch, output: &Output| {
-            let place = place(facts, round, branch);
+            let place = facts.member(round, branch);
             let count = answer::frozen_count(output).map(|count| (place, count));
             facts.round_mut(round).frozen_counts.extend(count);
         })
-        .undo("thaw_guests", move |ctx: &Ctx, branch| thaw_guest(ctx, member(ctx, round, branch)))
+        .undo("thaw_guests", move |ctx: &Ctx, branch| thaw_guest(ctx, ctx.facts.member(round, branch)))
         .attempts_max(budget::MOVER_CALL_ATTEMPTS)
         .deadline(budget::MOVER_CALL_DEADLINE)
 }
 
 // cut_local_disks
 
+const fn cut_step(round: Round) -> &'static str {
+    round.pick("cut_local_disks", "cut_local_disks_again")
+}
+
 /// All local disks of an instance at one point in time; no volume snapshot can be made of them.
 pub(super) fn cut_local_disks(round: Round) -> Step<SnapshotCreate> {
-    Step::new(round.pick("cut_local_disks", "cut_local_disks_again"))
+    Step::new(cut_step(round))
         .branches(move |_: &Params, facts: &Facts| round::count(facts.round(round).with_local_disks().len()))
         .action(move |ctx: &Ctx, branch| {
             let place = with_local_disks(ctx, round, branch);
@@ -90,8 +115,7 @@ pub(super) fn cut_local_disks(round: Round) -> Step<SnapshotCreate> {
 pub(super) fn end_cut(ctx: &Ctx, round: Round, place: Branch, keep_changes: bool) -> Request {
     let instances = ctx.facts.round(round).with_local_disks();
     let branch = instances.iter().position(|it| *it == place).expect("what ends was cut in this round");
-    let step = round.pick("cut_local_disks", "cut_local_disks_again");
-    let cut_job = job_id(ctx.saga_id, step, round::count(branch), Direction::Action);
+    let cut_job = job_id(ctx.saga_id, cut_step(round), round::count(branch), Direction::Action);
     let command = cmd::EndCut {
         instance_id: instance_id(ctx, place).to_string(),
         snapshot_id: ctx.params.snapshot_id.to_string(),
@@ -162,7 +186,7 @@ pub(super) fn volume_snapshot_tag(ctx: &Ctx, round: Round, branch: Branch) -> St
     Tag::new(ctx.saga_id, volume_snapshots_step(round), branch).as_str().to_owned()
 }
 
-fn volume_snapshots_step(round: Round) -> &'static str {
+const fn volume_snapshots_step(round: Round) -> &'static str {
     round.pick("create_volume_snapshots", "create_volume_snapshots_again")
 }
 
@@ -171,11 +195,11 @@ fn volume_snapshots_step(round: Round) -> &'static str {
 /// Settles `freeze_guests`: it runs once on either path.
 pub(super) fn thaw_guests(round: Round) -> Step<SnapshotCreate> {
     Step::new(round.pick("thaw_guests", "thaw_guests_again"))
-        .settles(round.pick("freeze_guests", "freeze_guests_again"))
+        .settles(freeze_step(round))
         .branches(per_instance(round))
-        .action(move |ctx: &Ctx, branch| thaw_guest(ctx, member(ctx, round, branch)))
+        .action(move |ctx: &Ctx, branch| thaw_guest(ctx, ctx.facts.member(round, branch)))
         .learn(move |facts: &mut Facts, branch, output: &Output| {
-            let place = place(facts, round, branch);
+            let place = facts.member(round, branch);
             let count = answer::thawed_count(output).map(|count| (place, count));
             facts.round_mut(round).thawed_counts.extend(count);
         })
@@ -196,22 +220,14 @@ fn of_the_guest(attempts_max: u32, instead: answer::Answer) -> Tolerance {
     Tolerance { attempts_max, codes: Codes::AllBut(NOT_THE_GUEST), instead: Some(instead) }
 }
 
-/// As `member`, for those who learn.
-fn place(facts: &Facts, round: Round, branch: Branch) -> Branch {
-    match round {
-        Round::First => branch,
-        Round::Again => facts.lost_instances()[usize::from(branch)],
-    }
-}
-
 // describe_instances_again, check_instances
 
 pub(super) fn describe_instances_again(round: Round) -> Step<SnapshotCreate> {
     Step::new(round.pick("describe_instances_again", "describe_lost_instances_again"))
         .branches(per_instance(round))
-        .action(move |ctx: &Ctx, branch| describe_instance(ctx, member(ctx, round, branch)))
+        .action(move |ctx: &Ctx, branch| describe_instance(ctx, ctx.facts.member(round, branch)))
         .learn(move |facts: &mut Facts, branch, output: &Output| {
-            let place = place(facts, round, branch);
+            let place = facts.member(round, branch);
             let instance = answer::instance(output).map(|instance| (place, instance));
             facts.round_mut(round).instances_after.extend(instance);
         })
@@ -223,9 +239,7 @@ pub(super) fn describe_instances_again(round: Round) -> Step<SnapshotCreate> {
 /// `INSTANCE_CHANGED`.
 pub(super) fn check_instances(round: Round) -> Step<SnapshotCreate> {
     Step::new(round.pick("check_instances", "check_instances_again"))
-        .branches(move |params: &Params, facts: &Facts| {
-            round::count(usize::from(!facts.members(round, params).is_empty()))
-        })
+        .branches(move |params: &Params, facts: &Facts| facts.member_count(round, params).min(1))
         .action(move |ctx: &Ctx, _| {
             let facts = ctx.facts.round(round);
             CatalogOp::CheckInstances {

@@ -1,11 +1,10 @@
 //! What comes before the first freeze: what is there is read, the lineages are leased, the target is written to.
 
-use cloud::DiskDescription;
 use proto::cmd::v1::planned::Kind;
-use proto::cmd::v1::{self as cmd, Planned, PlannedVolume};
+use proto::cmd::v1::{self as cmd, PlannedVolume};
 use saga::{Branch, Step};
 
-use super::round::{self, Round, first_plan, instance_id, instance_subject, target_subject};
+use super::round::{self, Disk, Round, first_plan, instance_id, instance_subject, target_subject};
 use super::{Ctx, Facts, Params, SnapshotCreate};
 use crate::sagas::catalog_op::CatalogOp;
 use crate::sagas::remote::Remote;
@@ -24,7 +23,7 @@ pub(super) fn begin() -> Step<SnapshotCreate> {
 
 pub(super) fn describe_instances() -> Step<SnapshotCreate> {
     Step::new("describe_instances")
-        .branches(|params: &Params, facts: &Facts| round::count(facts.members(Round::First, params).len()))
+        .branches(|params: &Params, facts: &Facts| facts.member_count(Round::First, params))
         .action(|ctx: &Ctx, branch| describe_instance(ctx, branch))
         .learn(|facts: &mut Facts, branch, output: &Output| {
             facts.first.instances.extend(answer::instance(output).map(|instance| (branch, instance)));
@@ -50,21 +49,12 @@ pub(super) fn check_quotas() -> Step<SnapshotCreate> {
     Step::new("check_quotas")
         .branches(|_: &Params, facts: &Facts| round::count(usize::from(!facts.first.volumes().is_empty())))
         .action(|ctx: &Ctx, _| {
-            let volume_snapshot = |disk: &DiskDescription| PlannedVolume {
-                volume_type: disk.volume_type.clone(),
-                size_bytes: disk.size.0,
-            };
             let volumes = ctx.facts.first.volumes();
-            let planned = volumes
-                .iter()
-                .map(|(disk, _)| Planned { kind: Some(Kind::VolumeSnapshot(volume_snapshot(disk.disk))) });
-            let command = cmd::CheckQuotas {
-                project_id: ctx.params.project_id.to_string(),
-                user_id: round::user_id(ctx),
-                planned: planned.collect(),
-                ..Default::default()
-            };
-            Remote::cloud(command, "the quotas of the project").into()
+            let planned = volumes.iter().map(|(Disk { disk, .. }, _)| {
+                let (volume_type, size_bytes) = (disk.volume_type.clone(), disk.size.0);
+                Kind::VolumeSnapshot(PlannedVolume { volume_type, size_bytes })
+            });
+            Remote::check_quotas(&ctx.params.project_id, round::user_id(ctx), planned).into()
         })
         .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
         .deadline(budget::CLOUD_CALL_DEADLINE)

@@ -130,11 +130,19 @@ impl Facts {
         }
     }
 
-    /// The instances of a round, by their place in `Params`.
-    pub(super) fn members(&self, round: Round, params: &Params) -> Vec<Branch> {
+    /// How many instances a round is about.
+    pub(super) fn member_count(&self, round: Round, params: &Params) -> Branch {
         match round {
-            Round::First => (0..count(params.instance_ids.len())).collect(),
-            Round::Again => self.lost_instances(),
+            Round::First => count(params.instance_ids.len()),
+            Round::Again => count(self.lost_instances().len()),
+        }
+    }
+
+    /// The place in `Params` of the instance that a branch of a round is about.
+    pub(super) fn member(&self, round: Round, branch: Branch) -> Branch {
+        match round {
+            Round::First => branch,
+            Round::Again => self.lost_instances()[usize::from(branch)],
         }
     }
 
@@ -185,11 +193,6 @@ impl Facts {
 /// Panics: never for what the app accepted: it bounds instances, and the cloud bounds disks.
 pub(super) fn count(count: usize) -> Branch {
     Branch::try_from(count).expect("a workload has fewer than 65536 disks")
-}
-
-/// The place in `Params` of the instance that a branch of a round is about.
-pub(super) fn member(ctx: &Ctx, round: Round, branch: Branch) -> Branch {
-    ctx.facts.members(round, ctx.params)[usize::from(branch)]
 }
 
 pub(super) fn instance_id(ctx: &Ctx, place: Branch) -> InstanceId {
