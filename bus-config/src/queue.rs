@@ -10,6 +10,8 @@ pub const INTAKE: &str = "holdfast.q.intake";
 pub const CTRL_REP: &str = "holdfast.q.ctrl.rep";
 /// Heartbeats to the controllers; lossy.
 pub const CTRL_HB: &str = "holdfast.q.ctrl.hb";
+/// Facts that the controllers tell to OpenStack; lossy.
+pub const CTRL_EVT: &str = "holdfast.q.ctrl.evt";
 /// Jobs of the controllers' cloud workers.
 pub const CTRL_CLOUD: &str = "holdfast.q.ctrl.cloud";
 /// Commands to be placed.

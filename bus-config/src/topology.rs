@@ -89,6 +89,7 @@ pub fn base_topology() -> Topology {
     .with(exchange::INTAKE, queue::INTAKE.to_owned(), "job.#")
     .with(exchange::REP, queue::CTRL_REP.to_owned(), "rep.*")
     .with(exchange::HB, queue::CTRL_HB.to_owned(), "hb.*")
+    .with(exchange::EVT, queue::CTRL_EVT.to_owned(), key::FACTS_OF_ALL_PROJECTS)
     .with(exchange::CMD, queue::CTRL_CLOUD.to_owned(), "cloud.*")
     .with(exchange::CMD, queue::DMAPI.to_owned(), "dmapi.*");
     for class in Class::ALL {
@@ -138,6 +139,8 @@ pub fn policies() -> Vec<Policy> {
         dead_letters(),
         // Lossy on purpose: the next beat tells more than the last.
         lossy("holdfast-hb", r"^holdfast\.q\.ctrl\.hb$", &[("message-ttl", 60_000), ("max-length", 20_000)]),
+        // A broker of OpenStack that is away must not stop us.
+        lossy("holdfast-evt", r"^holdfast\.q\.ctrl\.evt$", &[("max-length", 10_000)]),
         // A subscriber that is dead must not stop us.
         lossy("holdfast-sub", r"^holdfast\.q\.sub\.", &[("max-length", 1_000_000)]),
     ]

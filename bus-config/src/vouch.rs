@@ -31,7 +31,8 @@ pub fn may_send(user: &str, exchange: &str, routing_key: &str) -> bool {
 pub fn may_lay(user: &str, queue: &str) -> bool {
     match user {
         user::CONTROLLER => {
-            [queue::INTAKE, queue::CTRL_REP, queue::CTRL_HB, queue::CTRL_CLOUD].contains(&queue)
+            [queue::INTAKE, queue::CTRL_REP, queue::CTRL_HB, queue::CTRL_CLOUD, queue::CTRL_EVT]
+                .contains(&queue)
         }
         user::DMAPI => queue == queue::DMAPI,
         _ => user::host_of_mover(user).is_some_and(|host| {
@@ -50,13 +51,17 @@ pub fn leads_to(exchange: &str, routing_key: &str, queue: &str) -> bool {
         || (exchange == exchange::CMD && is_movers(queue, routing_key))
 }
 
-/// The table binds by `word.*` and `word.#` only.
+/// As the broker matches: `*` is one word, `#` at the end one or more.
 fn is_matched(pattern: &str, routing_key: &str) -> bool {
-    let rest = |words: &str| routing_key.strip_prefix(words).filter(|rest| !rest.is_empty());
-    match (pattern.strip_suffix('*'), pattern.strip_suffix('#')) {
-        (Some(words), _) => rest(words).is_some_and(|rest| !rest.contains('.')),
-        (None, Some(words)) => rest(words).is_some(),
-        (None, None) => pattern == routing_key,
+    let (mut patterns, mut words) = (pattern.split('.'), routing_key.split('.'));
+    loop {
+        match (patterns.next(), words.next()) {
+            (None, None) => return true,
+            (Some("#"), Some(word)) => return !word.is_empty(),
+            (Some("*"), Some(word)) if !word.is_empty() => {}
+            (Some(wanted), Some(word)) if wanted == word => {}
+            _ => return false,
+        }
     }
 }
 

@@ -91,7 +91,7 @@ impl Writer<'_> {
             "drill_file = {faults:?}\n\n{bus}\n[database]\nurl = \"sqlite:{database}\"\n\n[rest]\nlisten = \"127.0.0.1:0\"\n\
              address_file = {address:?}\n\n{auth}\n{cloud}\n[[target]]\nname = \"main\"\npath = {target:?}\n\n\
              [timing]\nlease_ttl_ms = {ttl}\nretry_base_ms = {base}\nretry_cap_ms = {cap}\n\
-             step_deadline_max_ms = {step_max}\nsaga_deadline_max_ms = {saga_max}\ntick_ms = {tick}\n\n{broker}\n{health}\n{grants}",
+             step_deadline_max_ms = {step_max}\nsaga_deadline_max_ms = {saga_max}\ntick_ms = {tick}\n\n{broker}\n{notifications}\n{health}\n{grants}",
             faults = self.places.faults(),
             bus = self.bus("controller", "holdfast-controller", password)?,
             database = database.join("catalog.sqlite").display(),
@@ -106,6 +106,7 @@ impl Writer<'_> {
             saga_max = timing.saga_deadline_max_ms,
             tick = timing.tick_ms,
             broker = self.broker(monitor)?,
+            notifications = self.notifications(),
             health = self.health("controller"),
             grants = self.intake_grants(),
         );
@@ -158,6 +159,19 @@ impl Writer<'_> {
             "[broker]\nmanagement_url = \"{}\"\npassword_file = {password_file:?}\n",
             self.management_url
         ))
+    }
+
+    /// Our own broker stands for the cloud's: nobody sends there what we listen to, and nobody listens to what we send.
+    fn notifications(&self) -> String {
+        let own = || {
+            format!(
+                "[notifications]\nbrokers = [\"{}\"]\nvhost = \"holdfast\"\nuser = \"holdfast-controller\"\n\
+                 password_file = {:?}\nexchanges = [\"holdfast.evt\"]\nemit_exchange = \"holdfast.cmd\"\n",
+                self.broker_url,
+                self.places.etc().join("controller.password")
+            )
+        };
+        self.spec.notifications.clone().unwrap_or_else(own)
     }
 
     fn health(&self, service: &str) -> String {

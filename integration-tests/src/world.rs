@@ -34,6 +34,8 @@ pub struct Spec {
     pub timing: config::Timing,
     /// The controller's `[auth]` and what belongs to it, in place of the tokens file.
     pub auth: Option<String>,
+    /// The controller's `[notifications]`, in place of its own broker.
+    pub notifications: Option<String>,
     /// The `[cloud]` of each service, in place of the folder.
     pub cloud: Option<CloudSections>,
     /// Every disk of an instance but its boot disk is local to its host: no volume.
@@ -63,6 +65,7 @@ impl Default for Spec {
             database_dir: None,
             timing: config::Timing::quick(),
             auth: None,
+            notifications: None,
             cloud: None,
             has_local_disks: false,
             keeps_changes: false,

@@ -7,7 +7,7 @@ use super::schema::Messages;
 use super::{BINDING_VERSION, JSON_SUFFIX, refs};
 use crate::definitions::EXCHANGE_KIND;
 use crate::{
-    Binding, Topology, VHOST, base_topology, exchange, fact, host_topology, pool_topology, queue,
+    Binding, Topology, VHOST, base_topology, exchange, fact, host_topology, key, pool_topology, queue,
     subscriber_topology, user,
 };
 
@@ -65,6 +65,9 @@ impl Channel {
         let (name, of_name) = words.last_word;
         let mut parameters = Map::new();
         let mut address = binding.routing_key.clone();
+        if address == key::FACTS_OF_ALL_PROJECTS {
+            address = address.replacen('*', PROJECT, 1);
+        }
         for (text, part, description) in [
             (HOST, "host", "A compute host's name, with _ for dots."),
             (POOL, "pool", "A pool of datamovers."),
@@ -184,9 +187,10 @@ const MOVER: &[&str] = &[user::MOVER_PREFIX];
 const WORKERS: &[&str] = &[user::DMAPI, user::MOVER_PREFIX];
 
 #[rustfmt::skip] // a table
-const INTERNAL: [Internal; 11] = [
+const INTERNAL: [Internal; 12] = [
     row(("ctrl_rep", "Replies of workers"), "receive", (WORKERS, CONTROLLER), &["rep/v1/rep"], ("kind", VERB.1)),
     row(("ctrl_hb", "Heartbeats of datamovers and dmapi"), "receive", (WORKERS, CONTROLLER), &["hb/v1/hb"], ("host", "A compute host's name, with _ for dots.")),
+    row(("ctrl_evt", "Facts that OpenStack is told"), "send", (CONTROLLER, CONTROLLER), &["evt/v1/evt"], ("fact", "The status from now on.")),
     row(("ctrl_cloud", "Commands to cloud workers"), "send", (CONTROLLER, CONTROLLER), &["cmd/v1/cloud"], VERB),
     row(("dmapi", "Commands to be placed"), "send", (CONTROLLER, DMAPI), &["cmd/v1/mover"], VERB),
     row(("mover_host", "Jobs of one host"), "send", (DMAPI, MOVER), &["cmd/v1/mover"], VERB),

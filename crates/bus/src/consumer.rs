@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::delivery::{Delivery, Held};
 use crate::envelope::{self, Envelope, short};
 use crate::link::{Link, RPC_TIMEOUT};
-use crate::session::{Inner, Shared, amqp_error_id};
+use crate::session::{Inner, Shared, amqp_error_id, next_link};
 
 /// A queue that is missing is looked for at least every 10 s: a host is enrolled while its datamover already runs.
 const REOPEN: RetryPolicy =
@@ -280,15 +280,5 @@ impl Worker {
             ),
             _ => format!("consuming from queue {queue} ended: {error}"),
         }
-    }
-}
-
-/// Waits for a link. Cancel safe: yes.
-async fn next_link(shared: &Shared) -> Arc<Link> {
-    let mut links = shared.link.subscribe();
-    match links.wait_for(Option::is_some).await.map(|link| link.clone()) {
-        Ok(Some(link)) => link,
-        // The sender is in `shared`, and the condition held.
-        _ => std::future::pending().await,
     }
 }

@@ -21,6 +21,7 @@ mod error;
 pub mod header;
 mod letter;
 mod link;
+mod listener;
 mod publisher;
 mod session;
 
@@ -31,5 +32,6 @@ pub use delivery::Delivery;
 pub use envelope::{BODY_SIZE_MAX, Envelope};
 pub use error::{Error, PublishError};
 pub use letter::{LaidBy, Letter, NotRetriable};
+pub use listener::{Heard, Listen, Listener};
 pub use publisher::Publisher;
 pub use session::{QueueCounts, Session, SessionState};

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::connect::ConnectError;
 use crate::link::{Link, RPC_TIMEOUT};
-use crate::{BusConfig, Consume, Consumer, DeadLetters, Error, Publisher};
+use crate::{BusConfig, Consume, Consumer, DeadLetters, Error, Listen, Listener, Publisher};
 
 /// Confirms come in batches: one message in flight gave 343 per second on a quorum queue, 100 gave 10 800. More than 200
 /// only waits longer. Source: docs/benchmarks.md, "Bus".
@@ -144,6 +144,12 @@ impl Session {
         Consumer::start(Arc::clone(&self.inner), consume)
     }
 
+    /// Listens at a broker that is not ours, over reconnects.
+    #[must_use]
+    pub fn listen(&self, listen: Listen) -> Listener {
+        Listener::start(Arc::clone(&self.inner), listen)
+    }
+
     /// The dead letters. Only the controllers may read them.
     #[must_use]
     pub fn dead_letters(&self) -> DeadLetters {
@@ -187,6 +193,16 @@ impl Session {
         if timeout(CLOSE_TIMEOUT, closed).await.is_err() {
             tracing::debug!("the session did not close in time");
         }
+    }
+}
+
+/// Waits for a link. Cancel safe: yes.
+pub(crate) async fn next_link(shared: &Shared) -> Arc<Link> {
+    let mut links = shared.link.subscribe();
+    match links.wait_for(Option::is_some).await.map(|link| link.clone()) {
+        Ok(Some(link)) => link,
+        // The sender is in `shared`, and the condition held.
+        _ => std::future::pending().await,
     }
 }
 

@@ -23,6 +23,7 @@ mod job;
 mod ledger;
 mod lineage;
 mod lineage_base;
+mod notification;
 mod outbox;
 mod project_sequence;
 mod restore;
@@ -43,6 +44,7 @@ pub use intake::IntakeKeyRow;
 pub use job::{JobFilter, JobGrant, JobProgress, JobRow};
 pub use lineage::{LineageRow, NewLineage};
 pub use lineage_base::LineageBaseRow;
+pub use notification::NotificationRow;
 pub use outbox::{OutboxDepth, OutboxRow};
 pub use restore::{RestoreFilter, RestoreRow};
 pub use restore_parts::{RestoreDiskRow, RestoreInstanceRow};
@@ -55,6 +57,7 @@ pub use timer::TimerRow;
 pub use trust::{TrustFilter, TrustRow};
 pub use tx::Tx;
 pub use words::{
-    BranchKey, JobDirection, JobState, PartStatus, RestoreKind, ServiceKind, TimerKind, TrustState,
+    BranchKey, JobDirection, JobState, PartStatus, RestoreKind, ServiceKind, SubjectKind, TimerKind,
+    TrustState,
 };
 pub use workload::{WorkloadFilter, WorkloadInstanceRow, WorkloadRow};

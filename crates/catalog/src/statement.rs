@@ -26,6 +26,7 @@ pub(crate) fn all() -> impl Iterator<Item = Statement> {
         crate::ledger::STATEMENTS,
         crate::lineage::STATEMENTS,
         crate::lineage_base::STATEMENTS,
+        crate::notification::STATEMENTS,
         crate::outbox::STATEMENTS,
         crate::project_sequence::STATEMENTS,
         crate::restore::STATEMENTS,

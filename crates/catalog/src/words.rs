@@ -85,6 +85,12 @@ words! {
         Datamover = "datamover",
     }
 
+    /// What the cloud tells of.
+    SubjectKind("subject") {
+        Instance = "instance",
+        Volume = "volume",
+    }
+
     /// What a timer is for.
     TimerKind("timer") {
         Retry = "retry",

@@ -8,6 +8,7 @@ pub mod conformance;
 mod description;
 mod host;
 mod network;
+mod notification;
 mod placement;
 mod resources;
 
@@ -23,5 +24,6 @@ pub use network::{
     AllocationPool, AllowedAddressPair, ExternalGateway, ExtraDhcpOpt, FixedIp, FloatingIp, Network, Port,
     Route, Router, RouterInterface, SecurityGroup, SecurityGroupRule, Subnet, Topology,
 };
+pub use notification::{Notification, Subject};
 pub use placement::{Located, Placement};
 pub use resources::{Cloud, NewInstance, NewVolume, Planned, Resource, ResourceKind, Tag};

@@ -22,6 +22,7 @@ mod ledger;
 mod quotas;
 
 mod driver;
+pub mod notifications;
 
 pub use driver::{OpenStackCloud, Settings};
 pub use sessions::{OneSession, Sessions};

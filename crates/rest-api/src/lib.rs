@@ -43,8 +43,8 @@ pub use time::ApiTime;
 pub use token_source::TokenSource;
 pub use trust::{NewTrust, NewTrustBody, Trust, TrustList, TrustMetadata, TrustValidity};
 pub use workload::{
-    Link, NewWorkload, NewWorkloadBody, NewWorkloadInstance, StorageUsage, UsageByKind, Workload,
-    WorkloadBody, WorkloadInstance, WorkloadList, WorkloadSummary,
+    CloudNotification, Link, NewWorkload, NewWorkloadBody, NewWorkloadInstance, StorageUsage, UsageByKind,
+    Workload, WorkloadBody, WorkloadInstance, WorkloadList, WorkloadSummary,
 };
 
 /// The header that carries the token.

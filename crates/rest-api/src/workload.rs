@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use model::{InstanceId, KeepBase, ProjectId, TargetId, WorkloadId};
+use model::{CloudChange, InstanceId, KeepBase, ProjectId, TargetId, WorkloadId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::{ApiTime, LooseBool};
 
@@ -120,6 +121,21 @@ pub struct Workload {
     #[serde(default)]
     pub keep_base: KeepBase,
     pub storage_usage: StorageUsage,
+    /// Ours: what the cloud told of its instances and volumes, the newest first.
+    #[serde(default)]
+    pub notifications: Vec<CloudNotification>,
+}
+
+/// Something that happened to an instance or a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloudNotification {
+    pub happened_at: ApiTime,
+    pub change: CloudChange,
+    /// `instance` or `volume`.
+    pub subject: String,
+    pub subject_id: Uuid,
+    /// For people: where to, how large.
+    pub detail: String,
 }
 
 /// A protected instance.

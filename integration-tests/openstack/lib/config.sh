@@ -280,6 +280,10 @@ pool = "volumes"
 socket = "$STATE/run/mariadb/socket"
 port = $P_DATABASE
 
+[broker]
+environment = "$STATE/etc/rabbitmq.env"
+address = "$HOST:$P_RABBIT"
+
 [admin]
 C
         admin_environment | sed 's/=\(.*\)/ = "\1"/'

@@ -34,6 +34,18 @@ pub struct Lab {
     pub ceph: Ceph,
     /// None of a cloud that others run.
     pub database: Option<Database>,
+    /// None of a cloud that others run.
+    pub broker: Option<Broker>,
+}
+
+/// The broker of the cloud's services.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Broker {
+    /// A file for a shell, with which `rabbitmqctl` finds it.
+    pub environment: PathBuf,
+    /// Host and port.
+    pub address: String,
 }
 
 /// The server of all databases.
@@ -83,6 +95,15 @@ impl Lab {
             .context("the cloud's description has no [database]: run `make cloud-up`, which writes it")
     }
 
+    /// The broker of the cloud's services.
+    ///
+    /// Errors: the cloud has none on which tests may have users.
+    pub fn broker(&self) -> Result<&Broker> {
+        self.broker
+            .as_ref()
+            .context("the cloud's description has no [broker]: run `make cloud-up`, which writes it")
+    }
+
     pub(crate) fn command(&self, environment: &BTreeMap<String, String>) -> Command {
         let mut command = Command::new(&self.openstack);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
@@ -96,6 +117,29 @@ impl Lab {
         let Ceph { conf, user, pool } = self.ceph.clone();
         let snapshot = snapshot.map(|id| format!("snapshot-{id}"));
         RbdImage { conf, user, pool, image: format!("volume-{volume}"), snapshot }
+    }
+}
+
+impl Broker {
+    /// Runs `rabbitmqctl` as its administrator.
+    pub fn control(&self, arguments: &[&str], input: &str) -> Result<String> {
+        let script = format!(
+            ". '{}'; exec /usr/lib/rabbitmq/bin/rabbitmqctl --quiet \"$@\"",
+            self.environment.display()
+        );
+        let mut command = Command::new("setpriv");
+        command.args([
+            "--reuid",
+            "rabbitmq",
+            "--regid",
+            "rabbitmq",
+            "--init-groups",
+            "sh",
+            "-c",
+            &script,
+            "sh",
+        ]);
+        tool::run(command.args(arguments).current_dir("/"), input)
     }
 }
 

@@ -4,13 +4,16 @@
 //! Called by `tests/it` alone. It is no driver: whatever the product does with a cloud is done by its own crates.
 
 pub mod account;
+pub mod broker_user;
 pub mod carrier;
 pub mod compute;
 pub mod cutting_proxy;
 pub mod database_user;
+pub mod estate;
 pub mod guest;
 pub mod hypervisor;
 pub mod lab;
+pub mod oslo_listener;
 pub mod people;
 pub mod phase;
 pub mod project;

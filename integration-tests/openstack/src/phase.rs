@@ -6,15 +6,15 @@ use std::time::Instant;
 /// A phase of a test; it says its seconds when it ends.
 #[derive(Debug)]
 pub struct Phase {
-    what: &'static str,
+    what: String,
     begun_at: Instant,
 }
 
 impl Phase {
     /// Begins it.
     #[must_use]
-    pub fn begin(what: &'static str) -> Self {
-        Self { what, begun_at: Instant::now() }
+    pub fn begin(what: impl Into<String>) -> Self {
+        Self { what: what.into(), begun_at: Instant::now() }
     }
 }
 

@@ -49,6 +49,12 @@ impl Project {
         Ok(project)
     }
 
+    /// Its name, and that of its user.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The user's variables `OS_*`.
     #[must_use]
     pub const fn environment(&self) -> &BTreeMap<String, String> {

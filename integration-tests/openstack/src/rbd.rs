@@ -33,6 +33,13 @@ pub fn changes_since(image: &RbdImage, since: &RbdImage) -> Result<Vec<Extent>> 
     Ok(lines.into_iter().map(|Line { offset, length }| Extent { offset, length }).collect())
 }
 
+/// The names of the snapshots of an image.
+pub fn snapshots(image: &RbdImage) -> Result<Vec<String>> {
+    let listed = tool::run(rbd(image).args(["snap", "ls", "--format", "json", &name(image)]), "")?;
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&listed)?;
+    Ok(listed.iter().map(|snapshot| snapshot["name"].to_string()).collect())
+}
+
 /// Who has the image open, as addresses.
 pub fn watchers(image: &RbdImage) -> Result<Vec<String>> {
     let status = tool::run(rbd(image).args(["status", "--format", "json", &name(image)]), "")?;

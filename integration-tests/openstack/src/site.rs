@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use integration_tests::config::Timing;
 use integration_tests::world::{CloudSections, Spec, World};
 use model::{HostName, Owner};
 use rest_api::Client;
@@ -19,6 +20,32 @@ use crate::scratch::ScratchFolder;
 /// What a member of a project needs to ask for jobs here.
 const TRUSTEE_ROLE: &str = "member";
 
+/// How fast bytes move, and how long a step is waited for.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    Full,
+    /// Slow enough to act in the middle of a transfer. A step that gets no answer is given up after a minute.
+    Slow {
+        rate_mib_per_s: u64,
+    },
+}
+
+impl Pace {
+    const fn rate(self) -> Option<u64> {
+        match self {
+            Self::Full => None,
+            Self::Slow { rate_mib_per_s } => Some(rate_mib_per_s),
+        }
+    }
+
+    const fn timing(self) -> Timing {
+        match self {
+            Self::Full => Timing::quick(),
+            Self::Slow { .. } => Timing { step_deadline_max_ms: 60_000, ..Timing::quick() },
+        }
+    }
+}
+
 /// The services, and who they are in the cloud.
 #[derive(Debug)]
 pub struct Site {
@@ -33,6 +60,20 @@ pub struct Site {
 impl Site {
     /// Starts it; its user is the project's.
     pub fn open(lab: &Lab, project: &Project) -> Result<Self> {
+        Self::open_with(lab, project, Pace::Full, None)
+    }
+
+    /// With transfers of that pace.
+    pub fn open_at(lab: &Lab, project: &Project, pace: Pace) -> Result<Self> {
+        Self::open_with(lab, project, pace, None)
+    }
+
+    /// With a `[notifications]` of the controller.
+    pub fn open_telling(lab: &Lab, project: &Project, notifications: String) -> Result<Self> {
+        Self::open_with(lab, project, Pace::Full, Some(notifications))
+    }
+
+    fn open_with(lab: &Lab, project: &Project, pace: Pace, notifications: Option<String>) -> Result<Self> {
         let (owner, token) = log_in(project)?;
         let people = People::create(lab)?;
         let dir = tempfile::Builder::new().prefix("holdfast-site-").tempdir()?;
@@ -49,12 +90,31 @@ impl Site {
             project: owner.project_id,
             auth: Some(people.auth_with(dir.path(), TRUSTEE_ROLE)?),
             cloud: Some(cloud),
+            notifications,
+            rate_limit_mib_per_s: pace.rate(),
+            timing: pace.timing(),
             ..Spec::default()
         };
         let mut world = World::start(&dir.path().join("world"), spec)?;
         world.client = Client::new(world.client.endpoint().clone(), &token)?;
         world.token = token;
         Ok(Self { world, people, _database_user: database_user, scratch, dir })
+    }
+
+    /// Lets the user log in again: the cloud ended the token that there was.
+    pub fn renew_token(&mut self, project: &Project) -> Result<()> {
+        let (_, token) = log_in(project)?;
+        self.world.client = Client::new(self.world.client.endpoint().clone(), &token)?;
+        self.world.token = token;
+        Ok(())
+    }
+
+    /// The files that hold old blocks of running disks.
+    pub fn scratch_files(&self) -> Result<Vec<String>> {
+        let entries = std::fs::read_dir(self.scratch.path())?;
+        Ok(entries
+            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+            .collect::<Result<_, _>>()?)
     }
 
     /// Stops it, and removes whom it was.

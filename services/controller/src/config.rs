@@ -1,5 +1,6 @@
 //! The controller's config file: what an operator may set, and its example. Times become `Duration`s here.
 
+mod notifications;
 mod openstack;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use model::{JobKind, ProjectId, ServiceName};
 use serde::Deserialize;
 use service_kit::config::{BusSection, HealthSection};
 
+pub use notifications::NotificationsSection;
 pub use openstack::{Auth, AuthKind, KeystoneSection, OpenstackSection};
 
 /// Shown by `--help`; a test parses it.
@@ -30,6 +32,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// Absent: the status shows no queues.
     pub broker: Option<BrokerSection>,
+    /// Absent: nothing is heard of the cloud, and nothing told.
+    pub notifications: Option<NotificationsSection>,
     /// Which services may submit jobs over the bus; none may what is not granted.
     #[serde(default, rename = "intake_grant")]
     pub intake_grants: Vec<IntakeGrant>,
@@ -230,6 +234,9 @@ impl Config {
         if let Some(openstack) = &self.openstack {
             openstack.check()?;
         }
+        if let Some(notifications) = &self.notifications {
+            notifications.check()?;
+        }
         self.auth.check(self.openstack.as_ref())?;
         match &self.cloud {
             CloudSection::Openstack(_) if self.auth.kind != AuthKind::Keystone => Err(
@@ -275,6 +282,7 @@ mod tests {
         check(cloud, "kind = \"openstack\"", "auth.kind");
         check("projects = [\"acme\"]", "projects = [\"a/b\"]", "intake_grant of billing");
         check("projects = [\"acme\"]", "projects = []", "grants nothing");
+        check("emit_exchange = \"holdfast\"", "emit_exchange = \"nova\"", "notifications.emit_exchange");
     }
 
     #[test]

@@ -13,9 +13,10 @@ use service_kit::telemetry::Chain;
 use service_kit::{Service, StartError, own_host};
 
 use crate::actors::cloud_worker::CloudWorker;
+use crate::actors::fact_emitter::Outlet;
 use crate::actors::{
-    cloud_consumer, heartbeat_consumer, intake_consumer, lease_keeper, outbox_relay, reply_consumer,
-    status_keeper, timer_keeper,
+    cloud_consumer, fact_emitter, heartbeat_consumer, intake_consumer, lease_keeper, notification_listener,
+    outbox_relay, reply_consumer, status_keeper, timer_keeper,
 };
 use crate::cloud_jobs::CloudJobs;
 use crate::config::{Config, Rest};
@@ -53,6 +54,7 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
         dead_letters: session.dead_letters(),
         status: board.clone(),
     };
+    let outlet = start_notifications(&service, &config, &catalog)?;
     let tick = config.timing.tick();
     let signs = Signs::new(catalog.clone(), Arc::clone(&clock), config.timing.lease_ttl());
     let gatherer = gatherer(&service, &config, (catalog.clone(), Arc::clone(&clock)))?;
@@ -62,6 +64,7 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
     let jobs = CloudJobs::new(cloud, targets).with_trusts(identity.trust_book());
     let worker = CloudWorker::new(&service, &session, engine.clone(), jobs);
     worker.resume(&catalog).await.map_err(|error| refused(&error))?;
+    fact_emitter::start(&service, &session, outlet);
     cloud_consumer::start(&service, &session, engine.clone(), worker);
     reply_consumer::start(&service, &session, engine.clone(), signs.clone());
     heartbeat_consumer::start(&service, &session, engine.clone(), signs.clone());
@@ -73,6 +76,25 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
     board.show_on(service.health());
     service.health().serve(&config.health)?;
     Ok(())
+}
+
+/// Listens to what OpenStack's services tell; gives where our own notifications go.
+fn start_notifications(
+    service: &Service,
+    config: &Config,
+    catalog: &Catalog,
+) -> Result<Option<Outlet>, StartError> {
+    let Some(section) = &config.notifications else { return Ok(None) };
+    let bus = section.to_bus_config(service.name()).map_err(|error| usage(&error))?;
+    let session = Session::start(bus).map_err(|error| usage(&error))?;
+    if !section.exchanges.is_empty() {
+        let kept = (catalog.clone(), Entropy);
+        notification_listener::start(service, &session, section, kept, wiring::read_notification);
+    }
+    let outlet = (!section.emit_exchange.is_empty())
+        .then(|| Outlet::new(&session, &section.emit_exchange, &section.emit_topic));
+    service.on_drain("notifications", async move { session.close().await });
+    Ok(outlet)
 }
 
 fn gatherer(

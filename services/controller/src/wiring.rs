@@ -91,6 +91,18 @@ pub fn open_cloud(
     }
 }
 
+/// Reads what the cloud's services tell. The form is the same whatever the driver.
+#[must_use]
+pub fn read_notification(body: &[u8]) -> Option<cloud::Notification> {
+    match openstack_cloud::notifications::read(body) {
+        Ok(notification) => notification,
+        Err(error) => {
+            tracing::debug!(%error, "something else among the notifications");
+            None
+        }
+    }
+}
+
 /// The sessions of the cloud's driver: each owner's by their trust.
 #[async_trait]
 impl Sessions for KeystoneTrusts {

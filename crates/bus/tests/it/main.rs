@@ -5,6 +5,7 @@
 mod bench;
 mod consuming;
 mod dead_letters;
+mod listening;
 mod publishing;
 mod reconnecting;
 mod rights;

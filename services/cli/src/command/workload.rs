@@ -21,6 +21,7 @@ const SHOW_COLUMNS: &[&str] = &[
     "updated_at",
 ];
 const INSTANCE_COLUMNS: &[&str] = &["id", "name"];
+const NOTIFICATION_COLUMNS: &[&str] = &["happened_at", "change", "subject", "subject_id", "detail"];
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -98,6 +99,9 @@ fn show(session: &Session<'_>, workload: &Workload) -> Result<(), Error> {
     session.output.show(workload, SHOW_COLUMNS)?;
     if session.output.is_for_people() {
         session.output.list(&workload.instances, INSTANCE_COLUMNS)?;
+        if !workload.notifications.is_empty() {
+            session.output.list(&workload.notifications, NOTIFICATION_COLUMNS)?;
+        }
     }
     Ok(())
 }

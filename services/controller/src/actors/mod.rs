@@ -8,6 +8,8 @@
 //! | `cloud_consumer` | `holdfast.q.ctrl.cloud` | `cloud_worker` |
 //! | `cloud_worker` | jobs accepted in the catalog | cloud, targets, replies |
 //! | `intake_consumer` | `holdfast.q.intake` | app, `Accepted` or `Rejected` |
+//! | `fact_emitter` | `holdfast.q.ctrl.evt` | notifications on OpenStack's broker |
+//! | `notification_listener` | notifications of OpenStack's services | the catalog |
 //! | `outbox_relay` | the outbox | the bus |
 //! | `timer_keeper` | due timers | engine |
 //! | `lease_keeper` | expired leases | engine |
@@ -15,9 +17,11 @@
 
 pub mod cloud_consumer;
 pub mod cloud_worker;
+pub mod fact_emitter;
 pub mod heartbeat_consumer;
 pub mod intake_consumer;
 pub mod lease_keeper;
+pub mod notification_listener;
 pub mod outbox_relay;
 mod patience;
 pub mod reply_consumer;

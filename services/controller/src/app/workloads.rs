@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use catalog::{SnapshotFilter, SnapshotRow, Tx, WorkloadFilter, WorkloadInstanceRow, WorkloadRow};
+use catalog::{
+    NotificationRow, SnapshotFilter, SnapshotRow, Tx, WorkloadFilter, WorkloadInstanceRow, WorkloadRow,
+};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use model::{Failure, InstanceId, KeepBase, Owner, WorkloadId, WorkloadState};
 
@@ -16,6 +18,9 @@ use crate::state::{AppState, TargetInfo};
 const INSTANCE_COUNT_MAX: usize = 256;
 /// Questions to the cloud at a time.
 const DESCRIBE_CONCURRENCY: usize = 8;
+
+/// Of those that are kept.
+const NOTIFICATIONS_SHOWN: u32 = 20;
 
 /// What to protect.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +39,8 @@ pub struct Parts {
     pub row: WorkloadRow,
     pub instances: Vec<WorkloadInstanceRow>,
     pub snapshots: Vec<SnapshotRow>,
+    /// What the cloud told of its instances and volumes, the newest first.
+    pub notifications: Vec<NotificationRow>,
 }
 
 /// Creates a workload.
@@ -69,7 +76,7 @@ pub async fn create(state: &AppState, caller: &Caller, request: &Request) -> Res
         .collect();
     retrying(|| insert(state, &row, &instances)).await?;
     tracing::info!(workload_id = %row.id, instance_count = instances.len(), "workload created");
-    Ok(Parts { row, instances, snapshots: Vec::new() })
+    Ok(Parts { row, instances, snapshots: Vec::new(), notifications: Vec::new() })
 }
 
 /// Lists the workloads of the caller's project, the newest first.
@@ -87,7 +94,8 @@ pub async fn show(state: &AppState, caller: &Caller, id: WorkloadId) -> Result<P
     let instances = tx.list_workload_instances(id).await?;
     let filter = SnapshotFilter { workload_id: Some(id), ..SnapshotFilter::default() };
     let snapshots = tx.list_snapshots(&filter).await?;
-    Ok(Parts { row, instances, snapshots })
+    let notifications = tx.list_notifications(id, NOTIFICATIONS_SHOWN).await?;
+    Ok(Parts { row, instances, snapshots, notifications })
 }
 
 /// Reads a workload of the caller's project.

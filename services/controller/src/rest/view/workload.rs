@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use catalog::WorkloadRow;
+use catalog::{NotificationRow, WorkloadRow};
 use model::{SnapshotKind, SnapshotState};
-use rest_api::{StorageUsage, Workload, WorkloadInstance, WorkloadSummary};
+use rest_api::{CloudNotification, StorageUsage, Workload, WorkloadInstance, WorkloadSummary};
 
 use super::make_links;
 use crate::app::workloads::Parts;
@@ -40,6 +40,17 @@ pub(in crate::rest) fn show_workload(parts: &Parts) -> Workload {
         metadata: BTreeMap::new(),
         keep_base: parts.row.keep_base,
         storage_usage: sum_up(parts),
+        notifications: parts.notifications.iter().map(show_notification).collect(),
+    }
+}
+
+fn show_notification(row: &NotificationRow) -> CloudNotification {
+    CloudNotification {
+        happened_at: row.happened_at.into(),
+        change: row.change,
+        subject: row.subject_kind.to_string(),
+        subject_id: row.subject_id,
+        detail: row.detail.clone(),
     }
 }
 

@@ -1,0 +1,231 @@
+//! Two instances of a project's own, protected together by a Holdfast whose transfers are slow enough to act in the middle of
+//! one; and a full account of what is around them, to be the same after whatever happened.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use integration_tests::disks::{Digest, digest};
+use integration_tests::readback::TargetReader;
+use integration_tests::wait;
+use model::{InstanceId, LineageId, ProjectId, SnapshotId, WorkloadId};
+use rest_api::{Client, Endpoint, Saga, Snapshot};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+
+use crate::guest::Guest;
+use crate::hypervisor::{LocalDisk, bitmaps, checkpoints, copy_file, state, virsh};
+use crate::lab::Lab;
+use crate::project::Project;
+use crate::rbd;
+use crate::site::{Pace, Site};
+
+/// Some 40 MiB of each disk are in use: transfers take ten seconds and more.
+const RATE_MIB_PER_S: u64 = 4;
+const STUCK_MAX: Duration = Duration::from_secs(180);
+/// What appears late is swept within it.
+const SETTLE_MAX: Duration = Duration::from_secs(120);
+
+/// The project, its instances, and the Holdfast.
+#[derive(Debug)]
+pub struct Estate {
+    pub lab: Lab,
+    pub project: Project,
+    pub site: Site,
+    pub workload: WorkloadId,
+    /// Boots from a volume.
+    pub web: String,
+    pub volume: String,
+    /// On a local disk.
+    pub db: String,
+}
+
+/// All that is around the instances, a line each, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger(Vec<String>);
+
+impl Ledger {
+    /// The lines that only one of both has.
+    #[must_use]
+    pub fn difference(&self, later: &Self) -> Vec<String> {
+        let gone = self.0.iter().filter(|line| !later.0.contains(line)).map(|line| format!("- {line}"));
+        let new = later.0.iter().filter(|line| !self.0.contains(line)).map(|line| format!("+ {line}"));
+        gone.chain(new).collect()
+    }
+}
+
+impl Estate {
+    /// Makes it; both guests have booted.
+    pub fn make() -> Result<Self> {
+        let lab = Lab::from_env()?;
+        let project = Project::create(&lab)?;
+        let image = lab.image.clone();
+        let web = project.create_volume_server("web", &["--image", &image, "--boot-from-volume", "1"])?;
+        let db = project.create_local_server("db")?;
+        let volume = project.volume_of(&web)?;
+        for server in [&web, &db] {
+            Guest::wait_for(server)?;
+        }
+        let site = Site::open_at(&lab, &project, Pace::Slow { rate_mib_per_s: RATE_MIB_PER_S })?;
+        let instances: [InstanceId; 2] = [web.parse()?, db.parse()?];
+        let workload = site.world.create_workload("shop", &instances)?;
+        Ok(Self { lab, project, site, workload, web, volume, db })
+    }
+
+    /// Begins a snapshot and waits until its bytes move.
+    pub fn begin_snapshot(&self) -> Result<SnapshotId> {
+        let id = self.site.world.start_snapshot(self.workload, true)?;
+        self.site.world.wait_for_transfer_in_progress(id)?;
+        Ok(id)
+    }
+
+    /// Waits until the saga of a snapshot cannot go on by itself.
+    pub fn wait_for_stuck_saga(&self, id: SnapshotId) -> Result<Saga> {
+        let operator = self.operator()?;
+        let row = self.site.world.block_on(operator.list_sagas(None, true))?;
+        let saga = row
+            .into_iter()
+            .find(|row| row.object_id == id.to_string())
+            .context("the snapshot has a saga")?
+            .id;
+        let stuck = wait::until(STUCK_MAX, &format!("saga {saga} is stuck"), || {
+            let saga = self.site.world.block_on(operator.show_saga(saga))?;
+            Ok((saga.summary.phase == "stuck").then_some(saga))
+        });
+        stuck.with_context(|| self.site.world.logs())
+    }
+
+    /// Runs the command line as the cloud's administrator.
+    pub fn operate(&self, arguments: &[&str]) -> Result<()> {
+        let (project, token) = self.operator_token()?;
+        let endpoint = self.site.world.client.endpoint().to_string();
+        let mut command = self.site.world.cli(arguments);
+        command.env("HOLDFAST_ENDPOINT", format!("{}/v1/{project}", endpoint.trim_end_matches('/')));
+        let output = command.env("HOLDFAST_TOKEN", token.expose_secret()).output()?;
+        ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// Lets the user log in again.
+    pub fn renew_token(&mut self) -> Result<()> {
+        self.site.renew_token(&self.project)
+    }
+
+    fn operator(&self) -> Result<Client> {
+        let (project, token) = self.operator_token()?;
+        let endpoint = self.site.world.client.endpoint().to_string();
+        Ok(Client::new(Endpoint::parse(endpoint.trim_end_matches('/'), Some(&project))?, &token)?)
+    }
+
+    fn operator_token(&self) -> Result<(ProjectId, SecretString)> {
+        let issued = self.lab.admin(&["token", "issue", "-f", "json"], "")?;
+        let issued: Value = serde_json::from_str(&issued)?;
+        let text = |key: &str| issued[key].as_str().with_context(|| format!("the token has no {key}"));
+        Ok((text("project_id")?.parse()?, SecretString::from(text("id")?.to_owned())))
+    }
+
+    /// The listings of the project, and the state of disks and guests on their host; of instances that are gone, nothing.
+    pub fn ledger(&self) -> Result<Ledger> {
+        let mut lines = Vec::new();
+        for (noun, fields) in [
+            (&["server"][..], &["ID", "Name", "Status"][..]),
+            (&["volume"], &["ID", "Name", "Status", "Size", "Attached to"]),
+            (&["volume", "snapshot"], &["ID", "Name", "Status"]),
+            (&["port"], &["ID", "Name", "Status"]),
+        ] {
+            let rows = self.project.json(&[noun, &["list"]].concat())?;
+            for row in rows.as_array().into_iter().flatten() {
+                let values: Vec<String> = fields.iter().map(|field| row[*field].to_string()).collect();
+                lines.push(format!("{}: {}", noun.join(" "), values.join(" ")));
+            }
+        }
+        let images = self.project.json(&["image", "list", "--private"])?;
+        lines.extend(images.as_array().into_iter().flatten().map(|row| format!("image: {}", row["ID"])));
+        for server in self.servers()? {
+            lines.extend(on_host(&server)?);
+        }
+        for snapshot in rbd::snapshots(&self.lab.volume_image(&self.volume, None))? {
+            lines.push(format!("rbd snapshot: {snapshot}"));
+        }
+        lines.extend(self.site.scratch_files()?.into_iter().map(|file| format!("scratch: {file}")));
+        lines.sort();
+        Ok(Ledger(lines))
+    }
+
+    /// Sees that all is as it was, in the end.
+    pub fn assert_as_before(&self, before: &Ledger, what: &str) -> Result<()> {
+        let mut left = Vec::new();
+        let settled = wait::until(SETTLE_MAX, &format!("{what} leaves nothing behind"), || {
+            left = before.difference(&self.ledger()?);
+            Ok(left.is_empty().then_some(()))
+        });
+        settled.with_context(|| format!("{what}: {left:#?}\n{}", self.site.world.logs()))?;
+        let workload = self.site.world.block_on(self.site.world.client.show_workload(self.workload))?;
+        ensure!(
+            workload.summary.status == "available",
+            "{what}: the workload is {}",
+            workload.summary.status
+        );
+        Ok(())
+    }
+
+    /// Takes away what the last good snapshot left for the next one, as the workload's user may.
+    pub fn reset(&self) -> Result<()> {
+        let output = self.site.world.cli(&["workload", "reset", "shop", "--wait"]).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// What a snapshot has of `db` is what is on its disk, while it does not run.
+    pub fn assert_local_bytes(&self, snapshot: &Snapshot) -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let witness = folder.path().join("witness");
+        copy_file(&LocalDisk::of(&self.lab, &self.db)?.path, &witness)?;
+        let instance = snapshot.instances.iter().find(|instance| instance.id.to_string() == self.db);
+        let disk =
+            instance.and_then(|instance| instance.vdisks.first()).context("the snapshot has its disk")?;
+        ensure!(
+            self.digest_of(snapshot, disk.lineage_id)? == digest(&witness)?,
+            "other bytes than on the disk"
+        );
+        Ok(())
+    }
+
+    /// Every disk of a snapshot can be read back whole.
+    pub fn assert_readable(&self, snapshot: &Snapshot) -> Result<()> {
+        for disk in snapshot.instances.iter().flat_map(|instance| &instance.vdisks) {
+            self.digest_of(snapshot, disk.lineage_id)?;
+        }
+        Ok(())
+    }
+
+    fn digest_of(&self, snapshot: &Snapshot, lineage: LineageId) -> Result<Digest> {
+        let reader = TargetReader::open(&self.site.world)?;
+        self.site.world.block_on(reader.digest(lineage, snapshot.summary.id))
+    }
+
+    fn servers(&self) -> Result<Vec<String>> {
+        let rows = self.project.json(&["server", "list"])?;
+        let ids =
+            rows.as_array().into_iter().flatten().filter_map(|row| row["ID"].as_str().map(str::to_owned));
+        Ok(ids.collect())
+    }
+
+    /// Takes all away.
+    pub fn close(self) -> Result<()> {
+        self.site.close()?;
+        self.project.close()
+    }
+}
+
+/// What a hypervisor and a guest know of us, and whether the guest goes on.
+fn on_host(server: &str) -> Result<Vec<String>> {
+    let state = state(server)?;
+    let mut lines = vec![format!("{server}: {state}")];
+    if state.starts_with("running") {
+        lines.push(format!("{server}: job {}", virsh(&["domjobinfo", server])?.trim()));
+        lines.push(format!("{server}: checkpoints {:?}", checkpoints(server)?));
+        lines.push(format!("{server}: bitmaps {:?}", bitmaps(server)?));
+        lines.push(format!("{server}: file systems {}", Guest::wait_for(server)?.frozen_status()?));
+    }
+    Ok(lines)
+}
