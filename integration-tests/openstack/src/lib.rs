@@ -19,6 +19,7 @@ pub mod phase;
 pub mod project;
 pub mod rbd;
 pub mod scratch;
+pub mod second_ceph;
 pub mod site;
 pub mod surroundings;
 mod tool;

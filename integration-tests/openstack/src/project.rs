@@ -95,6 +95,15 @@ impl Project {
         Ok(id)
     }
 
+    /// Makes an empty volume and attaches it to a server.
+    pub fn attach_new_volume(&self, server: &str, name: &str) -> Result<String> {
+        let volume = self.create_one(&["volume", "create", "--size", "1", name])?;
+        self.wait_for_status(&["volume"], &volume, "available")?;
+        self.run(&["server", "add", "volume", server, &volume])?;
+        self.wait_for_status(&["volume"], &volume, "in-use")?;
+        Ok(volume)
+    }
+
     /// The only volume of a server.
     pub fn volume_of(&self, server: &str) -> Result<String> {
         let volumes = self.json(&["server", "volume", "list", server])?;
