@@ -10,6 +10,7 @@ pub mod compute;
 pub mod cutting_proxy;
 pub mod database_user;
 pub mod estate;
+pub mod flavor;
 pub mod guest;
 pub mod hypervisor;
 pub mod lab;

@@ -79,8 +79,12 @@ impl Project {
 
     /// Starts a server from the image, on a local disk, and waits until it is active.
     pub fn create_local_server(&self, name: &str) -> Result<String> {
-        let (image, flavor) = (self.lab.image.clone(), self.lab.flavor.clone());
-        self.create_server(name, &["--image", &image, "--flavor", &flavor, "--nic", "none"])
+        self.create_local_server_of(name, &self.lab.flavor)
+    }
+
+    /// The same, of another flavor.
+    pub fn create_local_server_of(&self, name: &str, flavor: &str) -> Result<String> {
+        self.create_server(name, &["--image", &self.lab.image, "--flavor", flavor, "--nic", "none"])
     }
 
     /// Starts a server without a local disk and with a port, and waits until it is active.

@@ -13,7 +13,7 @@ verb=$5
 shift 7 # folder, --quiet, --connect, uri, verb, --domain, instance
 echo "$verb $*" >> calls
 fail() { echo "error: $1" >&2; exit 1; }
-name_in() { sed -n 's/.*<name>\(holdfast[^<]*\).*/\1/p' "$1" | head -n 1; }
+name_in() { sed 's|<parent>.*</parent>||' "$1" | sed -n 's/.*<name>\(holdfast[^<]*\).*/\1/p'; }
 parent_in() { tr -d '\n' < "$1" | sed -n 's/.*<parent><name>\([^<]*\).*/\1/p'; }
 
 [ ! -e away ] || fail "failed to connect to the hypervisor"

@@ -1,4 +1,4 @@
-//! An instance with a local disk and a volume: both are cut at one point in time.
+//! An instance with a local disk, a swap disk and a volume: the first and the last are cut at one point in time.
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read as _};
@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use integration_tests::disks::digest;
 use integration_tests::readback::TargetReader;
+use openstack_tests::flavor::Flavor;
 use openstack_tests::guest::Guest;
 use openstack_tests::lab::Lab;
 use openstack_tests::phase::Phase;
@@ -23,7 +24,7 @@ const BLOCK: usize = 512;
 /// point in time of both the volume has the same number as the local disk, or the one before.
 const COUNT: &str = "i=100000; while :; do i=$((i+1)); \
     printf 'holdfast-number-%s' $i | dd of=/var/lib/number conv=notrunc,fsync 2>/dev/null; \
-    printf 'holdfast-number-%s' $i | dd of=/dev/vdb conv=notrunc,fsync 2>/dev/null; done > /dev/null 2>&1 &";
+    printf 'holdfast-number-%s' $i | dd of=/dev/vdc conv=notrunc,fsync 2>/dev/null; done > /dev/null 2>&1 &";
 
 /// The only number on a disk.
 fn number_on(disk: &Path) -> Result<u32> {
@@ -44,12 +45,12 @@ fn number_on(disk: &Path) -> Result<u32> {
 #[test]
 fn a_local_disk_and_a_volume_of_one_instance_are_cut_at_one_point_in_time() -> Result<()> {
     let (lab, folder) = (Lab::from_env()?, tempfile::tempdir()?);
-    let project = Project::create(&lab)?;
+    let (project, flavor) = (Project::create(&lab)?, Flavor::with_swap(&lab)?);
     let phase = Phase::begin("mixed disks: a server from an image, a volume attached, and a Holdfast");
-    let server = project.create_local_server("mixed")?;
+    let server = project.create_local_server_of("mixed", flavor.name())?;
     let guest = Guest::wait_for(&server)?;
     let volume = project.attach_new_volume(&server, "data")?;
-    guest.run("printf 'holdfast-number-100000' > /var/lib/number; sync; test -b /dev/vdb")?;
+    guest.run("printf 'holdfast-number-100000' > /var/lib/number; sync; test -b /dev/vdc")?;
     guest.run(COUNT)?;
     let site = Site::open(&lab, &project)?;
     let workload = site.world.create_workload("mixed", &[server.parse()?])?;
@@ -63,7 +64,7 @@ fn a_local_disk_and_a_volume_of_one_instance_are_cut_at_one_point_in_time() -> R
         let snapshot = site.world.take_snapshot(workload, is_full)?;
         let instance = snapshot.instances.first().context("there is an instance")?;
         ensure!(instance.consistency.as_deref() == Some("filesystem"), "{instance:?}");
-        ensure!(instance.vdisks.len() == 2, "{instance:?}");
+        ensure!(instance.vdisks.len() == 2, "what is on a swap disk is not saved: {instance:?}");
         let mut numbers = Vec::new();
         for disk in &instance.vdisks {
             let copy = folder.path().join("copy");
