@@ -109,10 +109,9 @@ impl Cuts {
     /// a moment, as in a hard reboot: then Nova's folder of the instance is there, and in its disks our bitmaps.
     async fn forget_if_gone(&self, turn: &Turn) -> Result<(), Error> {
         let instance = turn.instance;
+        let folder = self.instances_path.join(instance.to_string());
         match self.virsh.domain(instance).await {
-            Err(Error::ForeignInstance { .. })
-                if !self.instances_path.join(instance.to_string()).exists() =>
-            {
+            Err(Error::ForeignInstance { .. }) if matches!(folder.try_exists(), Ok(false)) => {
                 tracing::info!(instance_id = %instance, "the instance is gone from this host, and what was known of its cuts");
                 turn.record.cut.as_ref().map_or(Ok(()), |cut| self.scratch.remove(cut.snapshot_id))?;
                 self.records.save(instance, &Record::default())

@@ -70,7 +70,7 @@ impl FakeHost {
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.path("virsh").join(name).exists()
+        self.path("virsh").join(name).try_exists().unwrap()
     }
 
     /// libvirt knows its domain, in this run.

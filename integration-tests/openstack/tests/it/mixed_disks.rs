@@ -14,6 +14,7 @@ use openstack_tests::phase::Phase;
 use openstack_tests::project::Project;
 use openstack_tests::rbd;
 use openstack_tests::site::Site;
+use rest_api::{Snapshot, SnapshotDisk};
 
 /// What begins each number that the guest writes.
 const MARK: &str = "holdfast-number-";
@@ -42,6 +43,13 @@ fn number_on(disk: &Path) -> Result<u32> {
     Ok(one.parse()?)
 }
 
+/// A disk of the snapshot's only instance.
+fn disk<'a>(snapshot: &'a Snapshot, id: &str) -> Result<&'a SnapshotDisk> {
+    let instance = snapshot.instances.first().context("there is an instance")?;
+    let found = instance.vdisks.iter().find(|disk| disk.id.as_str() == id);
+    found.with_context(|| format!("no disk {id}: {instance:?}"))
+}
+
 #[test]
 fn a_local_disk_and_a_volume_of_one_instance_are_cut_at_one_point_in_time() -> Result<()> {
     let (lab, folder) = (Lab::from_env()?, tempfile::tempdir()?);
@@ -65,15 +73,15 @@ fn a_local_disk_and_a_volume_of_one_instance_are_cut_at_one_point_in_time() -> R
         let instance = snapshot.instances.first().context("there is an instance")?;
         ensure!(instance.consistency.as_deref() == Some("filesystem"), "{instance:?}");
         ensure!(instance.vdisks.len() == 2, "what is on a swap disk is not saved: {instance:?}");
-        let mut numbers = Vec::new();
-        for disk in &instance.vdisks {
-            let copy = folder.path().join("copy");
+        let number = |id: &str| {
+            let (lineage, copy) = (disk(&snapshot, id)?.lineage_id, folder.path().join("copy"));
             let reader = TargetReader::open(&site.world)?;
-            site.world.block_on(reader.copy(disk.lineage_id, snapshot.summary.id, &copy))?;
-            numbers.push(number_on(&copy)?);
+            site.world.block_on(reader.copy(lineage, snapshot.summary.id, &copy))?;
+            let found = number_on(&copy)?;
             std::fs::remove_file(&copy)?;
-        }
-        let (local, on_volume) = (numbers[0], numbers[1]);
+            Ok::<_, anyhow::Error>(found)
+        };
+        let (local, on_volume) = (number("vda")?, number(&volume)?);
         ensure!(
             on_volume == local || on_volume + 1 == local,
             "{on_volume} on the volume, {local} on the disk"
@@ -90,9 +98,9 @@ fn a_local_disk_and_a_volume_of_one_instance_are_cut_at_one_point_in_time() -> R
     let stopped = site.world.take_snapshot(workload, false)?;
     let witness = folder.path().join("witness");
     rbd::export(&lab.volume_image(&volume, None), &witness)?;
-    let disk = stopped.instances[0].vdisks.last().context("it has a volume")?;
     let reader = TargetReader::open(&site.world)?;
-    let kept = site.world.block_on(reader.digest(disk.lineage_id, stopped.summary.id))?;
+    let kept = reader.digest(disk(&stopped, &volume)?.lineage_id, stopped.summary.id);
+    let kept = site.world.block_on(kept)?;
     ensure!(kept == digest(&witness)?, "the volume has other bytes");
     project.start(&server)?;
     Guest::wait_for(&server)?;
