@@ -17,8 +17,18 @@ pub struct Program {
     pub binary: PathBuf,
     pub args: Vec<String>,
     pub envs: Vec<(String, String)>,
+    /// Absent: ours.
+    pub run_as: Option<RunAs>,
     /// Standard error, appended over restarts.
     pub log: PathBuf,
+}
+
+/// Another account of this machine, as which only root can start programs.
+#[derive(Debug, Clone)]
+pub struct RunAs {
+    pub user: String,
+    /// Beside the user's own.
+    pub groups: Vec<String>,
 }
 
 /// A running service. Dropping it kills it.
@@ -31,6 +41,14 @@ pub struct Process {
 }
 
 impl Program {
+    fn command(&self) -> Command {
+        let Some(RunAs { user, groups }) = &self.run_as else { return Command::new(&self.binary) };
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", user, "--regid", user, "--groups", &groups.join(","), "--no-new-privs"]);
+        command.arg("--").arg(&self.binary);
+        command
+    }
+
     /// The same program with one more variable in its environment.
     #[must_use]
     pub fn with_env(&self, name: &str, value: &str) -> Self {
@@ -45,7 +63,8 @@ impl Program {
     pub fn start(&self) -> Result<Process> {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let log_start = log.metadata()?.len();
-        let child = Command::new(&self.binary)
+        let child = self
+            .command()
             .args(&self.args)
             .envs(self.envs.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

@@ -1,5 +1,8 @@
 //! Reads disks off a backup target without any service, to compare them with what they were.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -23,6 +26,19 @@ impl TargetReader {
             target: Arc::new(PosixTarget::open(&world.places.target())?),
             keys: FileKeys::open(&world.places.etc().join("master.key"))?,
         })
+    }
+
+    /// Writes a disk as its snapshot has it into a new file.
+    ///
+    /// Errors: a byte of it is damaged or missing; the object is named.
+    pub async fn copy(&self, lineage: LineageId, snapshot: SnapshotId, to: &Path) -> Result<()> {
+        let key = self.keys.lineage_key(lineage)?;
+        let restorer = Restorer::open(Arc::clone(&self.target), lineage, snapshot, key).await?;
+        let mut file = std::io::BufWriter::new(File::create_new(to)?);
+        for slot in 0..restorer.slot_count() {
+            file.write_all(&restorer.read_slot(slot).await?)?;
+        }
+        Ok(file.flush()?)
     }
 
     /// The BLAKE3 of a disk as its snapshot has it.

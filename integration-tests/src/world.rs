@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -13,7 +14,7 @@ use sandbox::Broker;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config;
-use crate::process::{Process, Program, binary};
+use crate::process::{Process, Program, RunAs, binary};
 use crate::wait;
 
 /// How long a service may take from its start until it answers.
@@ -42,6 +43,8 @@ pub struct Spec {
     pub has_local_disks: bool,
     /// The storage can list what changed between two volume snapshots of a raw disk.
     pub keeps_changes: bool,
+    /// Who the services are. All that they keep is given to it.
+    pub run_as: Option<RunAs>,
     /// More environment for every service.
     pub envs: Vec<(String, String)>,
 }
@@ -69,6 +72,7 @@ impl Default for Spec {
             cloud: None,
             has_local_disks: false,
             keeps_changes: false,
+            run_as: None,
             envs: Vec::new(),
         }
     }
@@ -150,6 +154,11 @@ impl World {
         };
         let token = writer.write_shared()?;
         runtime.block_on(enroll(&broker, &writer))?;
+        if let Some(run_as) = &spec.run_as {
+            for dir in [places.etc(), places.state(), places.logs(), places.target()] {
+                give(&dir, run_as)?;
+            }
+        }
 
         let start = |name: &str, config: &str| program(&places, &spec, name, config)?.start();
         let controller = start("holdfast-controller", "controller")?;
@@ -250,8 +259,8 @@ impl World {
 
     /// The command line, told where the controller is.
     #[must_use]
-    pub fn cli(&self, args: &[&str]) -> std::process::Command {
-        let mut command = std::process::Command::new(binary("holdfast").unwrap_or_default());
+    pub fn cli(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary("holdfast").unwrap_or_default());
         command
             .args(args)
             .env("HOLDFAST_ENDPOINT", self.endpoint())
@@ -270,6 +279,14 @@ impl Drop for World {
     fn drop(&mut self) {
         self.require_no_dead_letters();
     }
+}
+
+/// Gives a folder and all in it to an account. Only root can.
+pub fn give(folder: &Path, run_as: &RunAs) -> Result<()> {
+    let owner = format!("{0}:{0}", run_as.user);
+    let given = Command::new("chown").arg("--recursive").arg(&owner).arg(folder).status()?;
+    anyhow::ensure!(given.success(), "{} was not given to {owner}", folder.display());
+    Ok(())
 }
 
 async fn enroll(broker: &Broker, writer: &config::Writer<'_>) -> Result<()> {
@@ -291,6 +308,7 @@ fn program(places: &Places, spec: &Spec, name: &str, config: &str) -> Result<Pro
         binary: binary(name)?,
         args: vec!["--config".to_owned(), places.etc().join(format!("{config}.toml")).display().to_string()],
         envs: spec.envs.clone(),
+        run_as: spec.run_as.clone(),
         log: places.logs().join(format!("{config}.log")),
     })
 }

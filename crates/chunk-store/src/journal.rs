@@ -52,9 +52,20 @@ pub(crate) struct Run {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Line {
     Begin(Begin),
-    Intent { pack: PackRef, contents: Vec<Content> },
-    Durable { pack_id: PackId },
-    Settled { runs: Vec<Run> },
+    Intent {
+        pack: PackRef,
+        contents: Vec<Content>,
+    },
+    Durable {
+        pack_id: PackId,
+    },
+    Settled {
+        runs: Vec<Run>,
+    },
+    /// No record of changes counts any more: see `BackupSession::distrust_changes`.
+    ReadAll {
+        reason: String,
+    },
 }
 
 /// An open journal.

@@ -28,6 +28,10 @@ impl BackupSession {
                     self.writer.adopt(pack);
                     contents.into_iter().for_each(|content| self.resume_content(content));
                 }
+                Line::ReadAll { reason } => {
+                    resumed = true;
+                    self.read_all = Some(reason);
+                }
                 Line::Intent { .. } | Line::Durable { .. } | Line::Begin(_) => {}
             }
         }

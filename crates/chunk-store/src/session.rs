@@ -94,6 +94,7 @@ pub struct BackupSession {
     sealing: VecDeque<(u64, JoinHandle<Result<SealedSlot, Error>>)>,
     unsaved: Vec<Run>,
     unsaved_count: u64,
+    pub(crate) read_all: Option<String>,
     bytes_done: u64,
     bytes_given: u64,
     broken: bool,
@@ -165,6 +166,7 @@ impl BackupSession {
             sealing: VecDeque::new(),
             unsaved: Vec::new(),
             unsaved_count: 0,
+            read_all: None,
             bytes_done: 0,
             bytes_given: 0,
             broken: false,
@@ -280,6 +282,19 @@ impl BackupSession {
             Some(digest) => key.digest(&plain) == digest,
         })
         .await
+    }
+
+    /// Notes that what is recorded of changes since the parent is false, so that every byte is read: now, and by all later
+    /// attempts. Durable when it returns.
+    pub async fn distrust_changes(&mut self, reason: &str) -> Result<(), Error> {
+        self.read_all = Some(reason.to_owned());
+        self.writer.journal().append(&[Line::ReadAll { reason: reason.to_owned() }]).await
+    }
+
+    /// Why no record of changes counts, if this or an earlier attempt found it false.
+    #[must_use]
+    pub fn distrusts_changes(&self) -> Option<&str> {
+        self.read_all.as_deref()
     }
 
     /// How far it is.

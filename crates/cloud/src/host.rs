@@ -128,6 +128,10 @@ pub trait Host: fmt::Debug + Send + Sync {
     ///
     /// Errors: `POINT_IN_TIME_LOST` (permanent) says what happened, as `the instance was stopped`.
     async fn check_moment(&self, source: &SourceQuery) -> Result<(), Failure>;
+    /// The record of what changed on this disk since `source.base` was found to be false: it is given for no disk of the
+    /// instance's that the same record tells of, from now on and whatever becomes of the snapshot. Without a base, or where
+    /// there is no record, nothing is to be forgotten. It asks nobody but what this host keeps itself.
+    async fn forget_changes(&self, source: &SourceQuery) -> Result<(), Failure>;
     /// Finds a volume that is attached nowhere.
     async fn destination_disk(&self, volume: VolumeId) -> Result<DestinationDisk, Failure>;
 }

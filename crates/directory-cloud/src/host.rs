@@ -21,6 +21,8 @@ use crate::store::{self, IMAGE, INSTANCES, Instance, Store, VOLUME_SNAPSHOTS};
 
 /// There while the guest is frozen; holds how many file systems are.
 const FROZEN: &str = "frozen";
+/// There in the folder of a volume snapshot since which changes are not known rightly.
+const DISTRUSTED: &str = "distrusted";
 
 /// One host of the folder.
 #[derive(Debug, Clone)]
@@ -74,6 +76,13 @@ impl Host for DirectoryHost {
         let (host, query) = (self.host.clone(), query.clone());
         let check = move |store: &Store| check_moment(store, &own(store, &host, query.instance_id)?, &query);
         self.effects.perform("check_moment", check).await
+    }
+
+    async fn forget_changes(&self, query: &SourceQuery) -> Result<(), Failure> {
+        let (host, query) = (self.host.clone(), query.clone());
+        let forget =
+            move |store: &Store| forget_changes(store, &own(store, &host, query.instance_id)?, &query);
+        self.effects.perform("forget_changes", forget).await
     }
 
     async fn destination_disk(&self, volume: VolumeId) -> Result<DestinationDisk, Failure> {
@@ -138,6 +147,9 @@ fn source_disk(store: &Store, instance: &Instance, query: &SourceQuery) -> Resul
     let (changes, full_read_reason) = match query.base {
         Some(Base { snapshot_id, volume_snapshot_id: Some(base) }) if keeps_changes => {
             match volume_snapshot(store, instance, query, base)? {
+                Some(base) if store.root().read_text(&distrusted(base.id))?.is_some() => {
+                    (None, Some(format!("what changed since snapshot {snapshot_id} was found to be false")))
+                }
                 Some(base) => (Some(changes_since(store, snapshot_id, &base, &kept)?), None),
                 None => (None, Some(format!("the volume snapshot {base} of snapshot {snapshot_id} is gone"))),
             }
@@ -155,6 +167,13 @@ fn check_moment(store: &Store, instance: &Instance, query: &SourceQuery) -> Resu
     let what = format!("its volume snapshot {id} was deleted");
     let kept = volume_snapshot(store, instance, query, id)?;
     kept.map(drop).ok_or_else(|| error::point_in_time_lost(&query.disk_id, &instance.record.name, &what))
+}
+
+fn forget_changes(store: &Store, instance: &Instance, query: &SourceQuery) -> Result<(), Failure> {
+    let Some(Base { volume_snapshot_id: Some(id), .. }) = query.base else { return Ok(()) };
+    let Some(base) = volume_snapshot(store, instance, query, id)? else { return Ok(()) };
+    let lock = store.root().lock()?;
+    store.root().mark(&distrusted(base.id), "", &lock).map(drop)
 }
 
 /// A volume snapshot, if it is one of the disk that is asked for.
@@ -184,6 +203,10 @@ fn changes_since(
         error::io(format_args!("compare volume snapshots {} and {}", old.id, new.id), &source)
     })?;
     Ok(Changes { since, record: ChangeRecord::Extents(extents) })
+}
+
+fn distrusted(id: VolumeSnapshotId) -> PathBuf {
+    Path::new(VOLUME_SNAPSHOTS).join(id.to_string()).join(DISTRUSTED)
 }
 
 fn snapshot_image(id: VolumeSnapshotId) -> PathBuf {

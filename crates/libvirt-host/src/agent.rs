@@ -63,7 +63,8 @@ impl Agents {
             status => status?,
         };
         if status == "frozen" {
-            self.forget(instance, Told::Nothing);
+            // As after a restart: by whomever it was told, it must be thawed.
+            self.told().insert(instance, Told::Freeze);
             return Ok(Frozen { count: 1 });
         }
         self.told().insert(instance, Told::Freeze);
@@ -122,4 +123,23 @@ impl Agents {
 /// How many file systems, by the guest's word.
 fn read_count(answer: &Value) -> u32 {
     answer.as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::FakeHost;
+
+    #[tokio::test]
+    async fn a_guest_that_was_found_frozen_is_not_taken_for_one_that_need_not_be_thawed() {
+        let host = FakeHost::new();
+        let agents = Agents::new(host.virsh());
+        assert_eq!(agents.freeze(host.instance).await.unwrap(), Frozen { count: 0 }, "nobody answers");
+        host.boot_with(1, "connected");
+        host.set("agent", "frozen"); // by an earlier process
+        assert_eq!(agents.freeze(host.instance).await.unwrap(), Frozen { count: 1 });
+        host.boot_with(1, "disconnected");
+        let silent = agents.thaw(host.instance).await.unwrap_err();
+        assert!(matches!(silent, Error::AgentSilent { .. }), "{silent}");
+    }
 }

@@ -27,8 +27,11 @@ pub struct Cluster {
     pub user: String,
     /// Where Cinder keeps its volumes.
     pub pool: String,
-    /// The uuid by which libvirt keeps the key of Cinder's user; tells clusters apart.
+    /// The uuid by which libvirt keeps the key of Cinder's user; tells clusters apart. Absent: it may be the fsid, as many
+    /// deployment tools choose it.
     pub secret_uuid: Option<String>,
+    /// By its `ceph.conf`; tells clusters apart, too.
+    pub fsid: Option<String>,
     /// `host:port` of its monitors; tells clusters apart, too.
     pub monitors: Vec<String>,
 }
@@ -68,6 +71,9 @@ impl Cluster {
         if let (Some(ours), Some(theirs)) = (&self.secret_uuid, &source.secret) {
             return ours == theirs;
         }
+        if self.fsid.is_some() && self.fsid == source.secret {
+            return true;
+        }
         let ours = self.monitors.iter().map(|monitor| plain_monitor(monitor));
         let ours: Vec<_> = ours.collect();
         source.monitors.iter().any(|monitor| ours.contains(&plain_monitor(monitor)))
@@ -75,7 +81,7 @@ impl Cluster {
 
     /// Whether nothing is known that tells it from another.
     pub(crate) const fn is_anonymous(&self) -> bool {
-        self.secret_uuid.is_none() && self.monitors.is_empty()
+        self.secret_uuid.is_none() && self.fsid.is_none() && self.monitors.is_empty()
     }
 
     /// An image in it.
@@ -204,6 +210,7 @@ mod tests {
             user: "holdfast".to_owned(),
             pool: "volumes".to_owned(),
             secret_uuid: secret_uuid.map(str::to_owned),
+            fsid: None,
             monitors: monitors_of(mon_host),
         }
     }
@@ -217,6 +224,17 @@ mod tests {
         assert!(!cluster.holds(&make_source(&["10.0.0.1:6789"], Some("b"))), "the secret decides");
         assert!(make_cluster("[v2:[::1]:3300/0]", None).holds(&make_source(&["::1:3300"], None)));
         assert!(!make_cluster("", None).holds(&make_source(&[], None)));
+    }
+
+    #[test]
+    fn a_cluster_is_known_by_its_fsid_where_that_is_the_uuid_of_the_secret() {
+        let fsid = "6bbb3455-b13c-4b72-88c3-3abaaa9ce94e";
+        let cluster =
+            |fsid: Option<&str>| Cluster { fsid: fsid.map(str::to_owned), ..make_cluster("10.0.0.1", None) };
+        // Its monitors have moved since the domain was made.
+        assert!(cluster(Some(fsid)).holds(&make_source(&["10.0.0.9:6789"], Some(fsid))));
+        assert!(!cluster(Some("other")).holds(&make_source(&["10.0.0.9:6789"], Some(fsid))));
+        assert!(!cluster(None).holds(&make_source(&["10.0.0.9:6789"], None)));
     }
 
     #[test]

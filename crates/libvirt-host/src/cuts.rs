@@ -12,19 +12,25 @@
 //! The record is written before the hypervisor is asked, so that whatever a killed process left is found again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use cloud::{CutRequest, Moment};
+use cloud::{CutRequest, Moment, SourceQuery};
 use model::{ByteCount, DiskFormat, DiskId, InstanceId, SnapshotId};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::Error;
+use crate::bitmaps::checkpoint_name;
 use crate::domain::{Domain, DomainDisk, Source};
 use crate::job_xml::{self, JobDisk};
 use crate::record::{BaseRecord, Cut, CutDisk, CutKind, FileStamp, Record, Records};
 use crate::scratch::Scratch;
 use crate::virsh::Virsh;
-use crate::watch;
+use crate::watch::{self, Watches};
+
+/// How long what an earlier process left waits for the next look, at first and at last.
+const TAKE_UP_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// The cuts of this host. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -32,6 +38,9 @@ pub(crate) struct Cuts {
     pub(crate) virsh: Virsh,
     pub(crate) records: Records,
     pub(crate) scratch: Scratch,
+    /// Nova's: where an instance of this host has its folder.
+    pub(crate) instances_path: PathBuf,
+    pub(crate) watches: Watches,
     turns: Turns,
     endings: Endings,
 }
@@ -50,33 +59,66 @@ pub(crate) struct Turn {
 }
 
 impl Cuts {
-    pub(crate) fn new(virsh: Virsh, records: Records, scratch: Scratch) -> Self {
-        Self { virsh, records, scratch, turns: Turns::default(), endings: Endings::default() }
+    pub(crate) fn new(virsh: Virsh, records: Records, scratch: Scratch, instances_path: PathBuf) -> Self {
+        let (watches, turns, endings) = (Watches::default(), Turns::default(), Endings::default());
+        Self { virsh, records, scratch, instances_path, watches, turns, endings }
     }
 
-    /// Takes up what an earlier process left: checkpoints leave the domains, cuts that stand are watched again.
+    /// Takes up what an earlier process left: cuts are watched again, checkpoints leave the domains. What cannot be done
+    /// now, as while libvirt is away, is tried again until it was.
     pub(crate) async fn take_up(&self) -> Result<(), Error> {
-        for instance in self.records.instances()? {
-            match self.take_up_one(instance).await {
-                Ok(()) => {}
-                Err(Error::ForeignInstance { .. }) => self.records.save(instance, &Record::default())?,
-                Err(error) => {
-                    tracing::warn!(instance_id = %instance, %error, "what an earlier process left is looked at again later");
-                }
+        let mut left = self.take_up_all(self.records.instances()?).await;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let (cuts, (mut pause, pause_max)) = (self.clone(), TAKE_UP_PAUSES);
+        tokio::spawn(async move {
+            while !left.is_empty() {
+                tokio::time::sleep(pause).await;
+                pause = pause_max.min(pause * 2);
+                left = cuts.take_up_all(left).await;
+            }
+            tracing::info!("all that an earlier process left is taken up");
+        });
+        Ok(())
+    }
+
+    /// Gives the instances that must be looked at again.
+    async fn take_up_all(&self, instances: Vec<InstanceId>) -> Vec<InstanceId> {
+        let mut left = Vec::new();
+        for instance in instances {
+            if let Err(error) = self.take_up_one(instance).await {
+                tracing::warn!(instance_id = %instance, %error, "what an earlier process left is looked at again later");
+                left.push(instance);
             }
         }
-        Ok(())
+        left
     }
 
     async fn take_up_one(&self, instance: InstanceId) -> Result<(), Error> {
-        let turn = self.turn(instance).await?;
-        if let Some(Cut { snapshot_id, kind: CutKind::Job { disks, ended: None, .. } }) = &turn.record.cut
-            && self.stands(instance, *snapshot_id).await?
+        if let Some(Cut { snapshot_id, kind: CutKind::Job { disks, .. } }) = self.records.load(instance)?.cut
         {
-            tracing::info!(instance_id = %instance, snapshot_id = %snapshot_id, "a cut of an earlier process stands");
-            watch::start(self, instance, *snapshot_id, size_of(disks));
+            // Whether its job stands need not be known: a watch without one harms nobody.
+            watch::ensure(self, instance, snapshot_id, size_of(&disks));
         }
-        Ok(())
+        let turn = self.turn(instance).await?;
+        self.forget_if_gone(&turn).await
+    }
+
+    /// The record of an instance that was deleted, or moved with its disks, means nothing any more. A domain may be away for
+    /// a moment, as in a hard reboot: then Nova's folder of the instance is there, and in its disks our bitmaps.
+    async fn forget_if_gone(&self, turn: &Turn) -> Result<(), Error> {
+        let instance = turn.instance;
+        let folder = self.instances_path.join(instance.to_string());
+        match self.virsh.domain(instance).await {
+            Err(Error::ForeignInstance { .. }) if matches!(folder.try_exists(), Ok(false)) => {
+                tracing::info!(instance_id = %instance, "the instance is gone from this host, and what was known of its cuts");
+                turn.record.cut.as_ref().map_or(Ok(()), |cut| self.scratch.remove(cut.snapshot_id))?;
+                self.records.save(instance, &Record::default())
+            }
+            Ok(_) | Err(Error::ForeignInstance { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// See `cloud::Host::cut`.
@@ -88,7 +130,10 @@ impl Cuts {
             let stands = is_job && self.stands(instance, cut.snapshot_id).await?;
             match &cut.kind {
                 CutKind::AsIs { .. } if cut.snapshot_id == snapshot => return Ok(Moment::AsIs),
-                CutKind::Job { .. } if cut.snapshot_id == snapshot && stands => return Ok(Moment::Cut),
+                CutKind::Job { disks, .. } if cut.snapshot_id == snapshot && stands => {
+                    watch::ensure(self, instance, snapshot, size_of(disks));
+                    return Ok(Moment::Cut);
+                }
                 CutKind::Job { run_id, is_begun: true, ended, .. } if cut.snapshot_id == snapshot => {
                     return Err(self.lost((instance, snapshot), *run_id, ended.as_deref()).await?);
                 }
@@ -114,32 +159,47 @@ impl Cuts {
         snapshot: SnapshotId,
         keep_changes: bool,
     ) -> Result<(), Error> {
-        let mut turn = match self.turn(instance).await {
-            // Deleted, or moved with its disks: what was known of it means nothing any more.
-            Err(Error::ForeignInstance { .. }) => return self.forget(instance, snapshot),
-            turn => turn?,
-        };
+        let mut turn = self.turn(instance).await?;
         if turn.record.cut.as_ref().is_none_or(|cut| cut.snapshot_id != snapshot) {
             return Ok(());
         }
-        match self.end(&mut turn, keep_changes).await {
-            Err(Error::ForeignInstance { .. }) => self.forget(instance, snapshot),
-            ended => ended,
+        self.end(&mut turn, keep_changes).await?;
+        self.forget_if_gone(&turn).await
+    }
+
+    /// See `cloud::Host::forget_changes`. One lie, and nothing counts that was recorded of the instance since then: its
+    /// bitmaps were kept by one hypervisor, in files that lie beside each other.
+    pub(crate) async fn forget_changes(&self, query: &SourceQuery) -> Result<(), Error> {
+        let Some(since) = query.base.map(|base| base.snapshot_id) else { return Ok(()) };
+        let Turn { instance, mut record, _guard } = self.hold(query.instance_id).await?;
+        if let Some(Cut { kind: CutKind::Job { disks, .. }, .. }) = &mut record.cut {
+            disks.values_mut().filter(|disk| disk.since == Some(since)).for_each(|disk| disk.since = None);
         }
+        record.base = record.base.filter(|base| base.since != since);
+        self.records.save(instance, &record)
     }
 
     /// Waits for the turn, and first sees to it that no checkpoint is left on the domain.
     pub(crate) async fn turn(&self, instance: InstanceId) -> Result<Turn, Error> {
+        let mut turn = self.hold(instance).await?;
+        if turn.record.on_domain {
+            match self.clear_domain(&mut turn).await {
+                // With a domain go its checkpoints. When it comes again it is looked at again.
+                Err(Error::ForeignInstance { .. }) => {}
+                cleared => cleared?,
+            }
+        }
+        Ok(turn)
+    }
+
+    /// Waits for the turn, and asks nobody but the record.
+    pub(crate) async fn hold(&self, instance: InstanceId) -> Result<Turn, Error> {
         let lock = {
             let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(turns.entry(instance).or_default())
         };
         let guard = lock.lock_owned().await;
-        let mut turn = Turn { instance, record: self.records.load(instance)?, _guard: guard };
-        if turn.record.on_domain {
-            self.clear_domain(&mut turn).await?;
-        }
-        Ok(turn)
+        Ok(Turn { instance, record: self.records.load(instance)?, _guard: guard })
     }
 
     /// Whether the job that runs on the domain is that of this cut.
@@ -214,21 +274,15 @@ impl Cuts {
         self.check_room(size)?;
         let at = (snapshot, run_id);
         let base = base.map(|base| base.checkpoint);
-        let is_lost = match self.begin(turn, at, &disks, base).await {
+        match self.begin(turn, at, &disks, base).await {
             Err(error @ Error::ToolRefused { .. }) if base.is_some() => {
                 tracing::warn!(instance_id = %instance, snapshot_id = %snapshot, %error, "the record of changes is of no use, the disks are read whole");
                 disks.values_mut().for_each(|disk| disk.since = None);
                 self.begin(turn, at, &disks, None).await?;
-                true
             }
-            begun => begun.map(|()| false)?,
-        };
-        // A base that is not asked for now is never asked for again: there was a later snapshot, or its bitmap is lost.
-        if turn.record.base.as_ref().is_some_and(|base| Some(base.since) != request.base || is_lost) {
-            turn.record.base = None;
-            self.records.save(instance, &turn.record)?;
+            begun => begun?,
         }
-        watch::start(self, instance, snapshot, size);
+        // Whatever was asked for, the last base stays until the next snapshot is committed: see `end`.
         Ok(Moment::Cut)
     }
 
@@ -259,6 +313,8 @@ impl Cuts {
         turn.record.on_domain = true;
         self.records.save(instance, &turn.record)?;
         let begun = self.ask_to_begin(turn, snapshot, disks, base).await;
+        // At once, and also after an error: a job may stand that could not be ended.
+        watch::ensure(self, instance, snapshot, size_of(disks));
         let cleared = self.clear_domain(turn).await;
         if let Err(error) = begun.and(cleared) {
             if let Err(undone) = self.end(turn, false).await {
@@ -281,8 +337,10 @@ impl Cuts {
     ) -> Result<(), Error> {
         let instance = turn.instance;
         let folder = self.scratch.make(snapshot)?;
-        if base.is_some() {
-            self.redefine(turn, Some(snapshot)).await?;
+        if let Some(base) = base
+            && let Some(refusal) = self.redefine(turn, Some(snapshot)).await?.remove(&base)
+        {
+            return Err(refusal);
         }
         let jobs: Vec<_> = disks
             .iter()
@@ -331,88 +389,10 @@ impl Cuts {
         self.records.save(instance, record)?;
         self.drop_superseded(turn).await
     }
-
-    /// Removes bitmaps. Of an instance that does not run they stay until the next cut ends: its user may start it any time,
-    /// and a start is refused while somebody else has the file open.
-    async fn drop_superseded(&self, turn: &mut Turn) -> Result<(), Error> {
-        let instance = turn.instance;
-        let superseded = turn.record.superseded();
-        if superseded.is_empty() || self.virsh.domain(instance).await?.run_id.is_none() {
-            return Ok(());
-        }
-        turn.record.on_domain = true;
-        self.records.save(instance, &turn.record)?;
-        if let Err(error) = self.redefine(turn, None).await {
-            tolerate(instance, error)?;
-        }
-        for id in &superseded {
-            if let Err(error) = self.virsh.delete_checkpoint(instance, &checkpoint_name(*id)).await {
-                tolerate(instance, error)?;
-            }
-        }
-        // It also writes down those that lost their parent: they are told to libvirt without it from now on.
-        self.clear_domain(turn).await?;
-        for id in &superseded {
-            self.records.remove(instance, &format!("{id}.xml"))?;
-        }
-        turn.record.checkpoints.retain(|id| !superseded.contains(id));
-        self.records.save(instance, &turn.record)
-    }
-
-    /// Tells libvirt of the checkpoints whose bitmaps are in the disks, oldest first.
-    async fn redefine(&self, turn: &Turn, except: Option<SnapshotId>) -> Result<(), Error> {
-        for id in turn.record.checkpoints.iter().filter(|id| Some(**id) != except) {
-            let file = self.records.checkpoint_file(turn.instance, *id);
-            // None was written: it was never made.
-            if file.try_exists().map_err(|source| Error::State { path: file.clone(), source })? {
-                self.virsh.redefine_checkpoint(turn.instance, &file).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets libvirt forget all checkpoints of ours, after it was asked how they are to be told again.
-    async fn clear_domain(&self, turn: &mut Turn) -> Result<(), Error> {
-        let instance = turn.instance;
-        let ours = turn.record.checkpoints.iter().map(|id| (*id, checkpoint_name(*id)));
-        let ours: Vec<_> = ours.collect();
-        let there = self.virsh.checkpoints(instance).await?;
-        // The youngest first: then none is taken away below another.
-        for (id, name) in ours.iter().rev().filter(|(_, name)| there.contains(name)) {
-            let xml = self.virsh.checkpoint_xml(instance, name).await?;
-            self.records.write(instance, &format!("{id}.xml"), &xml)?;
-            self.virsh.forget_checkpoint(instance, name).await?;
-        }
-        turn.record.on_domain = false;
-        self.records.save(instance, &turn.record)
-    }
-
-    fn forget(&self, instance: InstanceId, snapshot: SnapshotId) -> Result<(), Error> {
-        self.scratch.remove(snapshot)?;
-        self.records.save(instance, &Record::default())
-    }
-}
-
-/// The cut's checkpoint, as libvirt and qemu know it.
-fn checkpoint_name(snapshot: SnapshotId) -> String {
-    format!("holdfast-{snapshot}")
-}
-
-/// A bitmap that cannot be removed was lost before, as by a crash of the host or a rebuild, or was never made.
-///
-/// Errors: libvirt did not answer, so nothing is known.
-fn tolerate(instance: InstanceId, error: Error) -> Result<(), Error> {
-    match error {
-        Error::ToolRefused { .. } => {
-            tracing::info!(instance_id = %instance, %error, "a record of changes that is not needed any more is not there");
-            Ok(())
-        }
-        error => Err(error),
-    }
 }
 
 /// Of all disks together.
-fn size_of(disks: &BTreeMap<DiskId, CutDisk>) -> ByteCount {
+pub(crate) fn size_of(disks: &BTreeMap<DiskId, CutDisk>) -> ByteCount {
     ByteCount(disks.values().map(|disk| disk.size.0).sum())
 }
 
@@ -438,3 +418,6 @@ pub(crate) fn unsupported(instance: InstanceId, disk: &DomainDisk) -> Error {
     };
     Error::DiskUnsupported { instance, disk: disk.device.clone(), found }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,5 @@
 //! The datamover's port. The only file that knows it.
 
-use std::path::PathBuf;
-
 use async_trait::async_trait;
 use cloud::{CutRequest, DestinationDisk, Frozen, Host, Moment, SourceDisk, SourceQuery, Thawed};
 use model::{Failure, InstanceId, SnapshotId, VolumeId};
@@ -19,7 +17,6 @@ pub struct LibvirtHost {
     agents: Agents,
     cuts: Cuts,
     volumes: Volumes,
-    instances_path: PathBuf,
 }
 
 impl LibvirtHost {
@@ -29,10 +26,10 @@ impl LibvirtHost {
     pub async fn open(settings: HostSettings) -> Result<Self, Failure> {
         let records = Records::open(&settings.state_dir).map_err(|error| error.failure())?;
         let virsh = Virsh::new(settings.libvirt_uri);
-        let cuts = Cuts::new(virsh.clone(), records.clone(), settings.scratch);
+        let cuts = Cuts::new(virsh.clone(), records.clone(), settings.scratch, settings.instances_path);
         cuts.take_up().await.map_err(|error| error.failure())?;
         let volumes = Volumes { virsh: virsh.clone(), records, clusters: settings.clusters };
-        Ok(Self { agents: Agents::new(virsh), cuts, volumes, instances_path: settings.instances_path })
+        Ok(Self { agents: Agents::new(virsh), cuts, volumes })
     }
 }
 
@@ -63,7 +60,7 @@ impl Host for LibvirtHost {
         let found = match source.moment {
             Moment::VolumeSnapshot(snapshot) => self.volumes.source(source, snapshot).await,
             Moment::Cut => self.cuts.running_source(source).await,
-            Moment::AsIs => self.cuts.file_source(source, &self.instances_path).await,
+            Moment::AsIs => self.cuts.file_source(source).await,
         };
         found.map_err(|error| error.failure())
     }
@@ -75,6 +72,14 @@ impl Host for LibvirtHost {
             Moment::AsIs => self.cuts.check_files(source).await,
         };
         checked.map_err(|error| error.failure())
+    }
+
+    async fn forget_changes(&self, source: &SourceQuery) -> Result<(), Failure> {
+        let forgotten = match source.moment {
+            Moment::VolumeSnapshot(_) => self.volumes.forget_changes(source),
+            Moment::Cut | Moment::AsIs => self.cuts.forget_changes(source).await,
+        };
+        forgotten.map_err(|error| error.failure())
     }
 
     async fn destination_disk(&self, volume: VolumeId) -> Result<DestinationDisk, Failure> {

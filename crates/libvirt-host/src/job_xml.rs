@@ -54,6 +54,13 @@ pub(crate) fn checkpoint(name: &str, disks: &[JobDisk<'_>]) -> Option<String> {
     disks.iter().any(|disk| disk.has_checkpoint).then_some(xml)
 }
 
+/// The description of a checkpoint without the one before it; absent: it names none.
+pub(crate) fn without_parent(xml: &str) -> Option<String> {
+    let (before, rest) = xml.split_once("<parent>")?;
+    let (_, after) = rest.split_once("</parent>")?;
+    Some(format!("{before}{after}"))
+}
+
 fn path(path: &Path) -> String {
     escape(&path.to_string_lossy())
 }

@@ -12,10 +12,13 @@
 //! ```
 
 mod agent;
+mod bitmaps;
 mod ceph;
 mod cuts;
 mod domain;
 mod error;
+#[cfg(test)]
+mod fake;
 mod host;
 mod job_xml;
 mod moment;

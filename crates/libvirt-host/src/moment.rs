@@ -2,16 +2,17 @@
 //! is not proven to stand is lost.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cloud::{Base, ChangeRecord, Changes, SourceDisk, SourceQuery};
 use model::{DiskId, DiskLocation, ImageFile, InstanceId, NbdExport, SnapshotId};
 
 use crate::Error;
-use crate::cuts::{Cuts, local_disk, unsupported};
+use crate::cuts::{Cuts, local_disk, size_of, unsupported};
 use crate::domain::{Domain, Source};
 use crate::job_xml::BITMAP;
 use crate::record::{Cut, CutDisk, CutKind, FileStamp};
+use crate::watch;
 
 impl Cuts {
     /// The export of a cut that stands.
@@ -36,11 +37,7 @@ impl Cuts {
     }
 
     /// The file of a disk of an instance that does not run.
-    pub(crate) async fn file_source(
-        &self,
-        query: &SourceQuery,
-        instances_path: &Path,
-    ) -> Result<SourceDisk, Error> {
+    pub(crate) async fn file_source(&self, query: &SourceQuery) -> Result<SourceDisk, Error> {
         let (instance, id) = (query.instance_id, &query.disk_id);
         let domain = self.virsh.domain(instance).await?;
         let (path, format) = match &local_disk(instance, &domain, id)?.source {
@@ -50,7 +47,7 @@ impl Cuts {
         self.check_file(query, &domain)?;
         let size = self.virsh.sizes(instance).await?.get(id.as_str()).copied();
         let size = size.ok_or_else(|| Error::NoSuchDisk { instance, disk: id.clone() })?;
-        let backing_dir = Some(instances_path.join("_base"));
+        let backing_dir = Some(self.instances_path.join("_base"));
         // Its user may start it at any time: that ends the moment, and is not to be refused because we read.
         let image = ImageFile { path, format, backing_dir, is_shared: true };
         let reason = |_: Base| "the instance does not run, and its disk is read as it is".to_owned();
@@ -76,6 +73,7 @@ impl Cuts {
             return Err(lost(query.instance_id, "no cut of it runs"));
         };
         if self.stands(query.instance_id, query.snapshot_id).await? {
+            watch::ensure(self, query.instance_id, query.snapshot_id, size_of(&disks));
             return Ok(disks);
         }
         Err(self.lost((query.instance_id, query.snapshot_id), run_id, ended.as_deref()).await?)

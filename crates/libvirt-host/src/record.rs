@@ -116,8 +116,15 @@ impl Record {
     }
 }
 
-/// Ceph's ids of images, by the volume snapshots that were read in them.
-type Images = BTreeMap<VolumeSnapshotId, String>;
+/// What is known of a volume.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VolumeRecord {
+    /// Ceph's ids of images, by the volume snapshots that were read in them.
+    images: BTreeMap<VolumeSnapshotId, String>,
+    /// Since these, the cluster's record of changes was found to be false.
+    distrusted: BTreeSet<VolumeSnapshotId>,
+}
 
 /// The files.
 #[derive(Debug, Clone)]
@@ -196,12 +203,12 @@ impl Records {
         (snapshot, base): (VolumeSnapshotId, Option<VolumeSnapshotId>),
         image_id: &str,
     ) -> Result<(), Error> {
-        let name = format!("{volume}.json");
-        let known: Images = read_json(&self.rbd.join(&name))?.unwrap_or_default();
-        let mut images = known.clone();
-        images.retain(|id, _| Some(*id) == base);
-        images.insert(snapshot, image_id.to_owned());
-        if images == known { Ok(()) } else { write_json(&self.rbd, &name, &images) }
+        let known = self.volume(volume)?;
+        let mut record = known.clone();
+        record.images.retain(|id, _| Some(*id) == base);
+        record.images.insert(snapshot, image_id.to_owned());
+        record.distrusted.retain(|id| Some(*id) == base);
+        if record == known { Ok(()) } else { self.save_volume(volume, &record) }
     }
 
     /// In which image the volume snapshot was read by this host.
@@ -210,8 +217,26 @@ impl Records {
         volume: VolumeId,
         snapshot: VolumeSnapshotId,
     ) -> Result<Option<String>, Error> {
-        let images: Option<Images> = read_json(&self.rbd.join(format!("{volume}.json")))?;
-        Ok(images.and_then(|mut images| images.remove(&snapshot)))
+        Ok(self.volume(volume)?.images.remove(&snapshot))
+    }
+
+    /// Remembers that what changed since the volume snapshot is not known rightly. Durable when it returns.
+    pub(crate) fn distrust(&self, volume: VolumeId, snapshot: VolumeSnapshotId) -> Result<(), Error> {
+        let mut record = self.volume(volume)?;
+        record.distrusted.insert(snapshot);
+        self.save_volume(volume, &record)
+    }
+
+    pub(crate) fn is_distrusted(&self, volume: VolumeId, snapshot: VolumeSnapshotId) -> Result<bool, Error> {
+        Ok(self.volume(volume)?.distrusted.contains(&snapshot))
+    }
+
+    fn volume(&self, volume: VolumeId) -> Result<VolumeRecord, Error> {
+        Ok(read_json(&self.rbd.join(format!("{volume}.json")))?.unwrap_or_default())
+    }
+
+    fn save_volume(&self, volume: VolumeId, record: &VolumeRecord) -> Result<(), Error> {
+        write_json(&self.rbd, &format!("{volume}.json"), record)
     }
 
     fn folder(&self, instance: InstanceId) -> PathBuf {
@@ -305,5 +330,18 @@ mod tests {
         assert_eq!(records.image_of(id(9), id(6)).unwrap().as_deref(), Some("image"));
         assert_eq!(records.image_of(id(9), id(7)).unwrap(), None);
         assert_eq!(records.image_of(id(8), id(1)).unwrap(), None);
+    }
+
+    #[test]
+    fn a_false_record_of_changes_is_known_until_its_snapshot_is_no_base_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::open(dir.path()).unwrap();
+        records.distrust(id(9), id(7)).unwrap();
+        records.note_image(id(9), (id(6), Some(id(7))), "image").unwrap();
+        let records = Records::open(dir.path()).unwrap();
+        assert!(records.is_distrusted(id(9), id(7)).unwrap());
+        assert!(!records.is_distrusted(id(9), id(6)).unwrap());
+        records.note_image(id(9), (id(5), Some(id(6))), "image").unwrap();
+        assert!(!records.is_distrusted(id(9), id(7)).unwrap());
     }
 }

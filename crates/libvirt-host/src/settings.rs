@@ -53,8 +53,8 @@ impl Cluster {
         let config = load(&conf)?;
         let value = |key| config.get_from(Some("global"), key);
         let mon_host = value("mon_host").or_else(|| value("mon host")).unwrap_or_default();
-        let monitors = ceph::monitors_of(mon_host);
-        Ok(Self { conf, user, pool, secret_uuid, monitors })
+        let (monitors, fsid) = (ceph::monitors_of(mon_host), value("fsid").map(str::to_owned));
+        Ok(Self { conf, user, pool, secret_uuid, fsid, monitors })
     }
 }
 
@@ -93,6 +93,7 @@ mod tests {
             .unwrap();
         let cluster = Cluster::from_conf(path, "u".to_owned(), "p".to_owned(), None).unwrap();
         assert_eq!(cluster.monitors, ["127.0.0.1:3300", "127.0.0.1:6789"]);
+        assert_eq!(cluster.fsid.as_deref(), Some("1"));
         let missing = Cluster::from_conf("/nonexistent".into(), "u".to_owned(), "p".to_owned(), None);
         assert_eq!(missing.unwrap_err().failure().code, "HOST_CONFIG");
     }

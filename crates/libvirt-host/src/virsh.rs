@@ -21,12 +21,21 @@ const ANSWER_MAX: ByteCount = ByteCount(domain::LENGTH_MAX as u64);
 /// libvirt of this host. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Virsh {
+    /// The program, and what comes before all other arguments.
+    program: &'static str,
+    leading: Vec<PathBuf>,
     uri: String,
 }
 
 impl Virsh {
     pub(crate) const fn new(uri: String) -> Self {
-        Self { uri }
+        Self { program: "virsh", leading: Vec::new(), uri }
+    }
+
+    /// Another program in its place.
+    #[cfg(test)]
+    pub(crate) fn fake(program: &'static str, leading: Vec<PathBuf>) -> Self {
+        Self { program, leading, ..Self::new("fake:///".to_owned()) }
     }
 
     /// The instance's domain.
@@ -144,7 +153,8 @@ impl Virsh {
     /// Runs one command about the instance, whose domain libvirt knows by the instance's id.
     async fn ask(&self, instance: InstanceId, arguments: &[&Path]) -> Result<String, Error> {
         let [command, options @ ..] = arguments else { unreachable!("a command has a name") };
-        let tool = Tool::new("virsh", CALL_MAX, ANSWER_MAX)
+        let tool = Tool::new(self.program, CALL_MAX, ANSWER_MAX)
+            .args(&self.leading)
             .args(["--quiet", "--connect", &self.uri])
             .args([command])
             .args(["--domain", &instance.to_string()])

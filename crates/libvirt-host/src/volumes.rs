@@ -62,6 +62,15 @@ impl Volumes {
         }
     }
 
+    /// See `cloud::Host::forget_changes`.
+    pub(crate) fn forget_changes(&self, query: &SourceQuery) -> Result<(), Error> {
+        let volume: Option<VolumeId> = query.disk_id.as_str().parse().ok();
+        match volume.zip(query.base.and_then(|base| base.volume_snapshot_id)) {
+            Some((volume, base)) => self.records.distrust(volume, base),
+            None => Ok(()),
+        }
+    }
+
     /// The volume that a disk is, at a snapshot.
     async fn image_at(
         &self,
@@ -133,6 +142,9 @@ impl Volumes {
         let Some(snapshot) = base.volume_snapshot_id else {
             return Ok(Err("the volume snapshot of the last snapshot was not kept".to_owned()));
         };
+        if self.records.is_distrusted(volume, snapshot)? {
+            return Ok(Err("what changed since the last snapshot was found to be false".to_owned()));
+        }
         let known = self.records.image_of(volume, snapshot)?;
         if known.is_some_and(|known| known != info.id) {
             return Ok(Err("the volume lies in another image than at the last snapshot".to_owned()));

@@ -8,7 +8,7 @@ use libvirt_host::{Cluster, HostSettings, LibvirtHost, Scratch};
 use model::{ByteCount, DiskId, Failure, InstanceId, SnapshotId};
 use runtime::Entropy;
 
-use crate::lab::Lab;
+use crate::lab::{Ceph, Lab};
 use crate::scratch::ScratchFolder;
 
 /// The host, with state and scratch folders of its own.
@@ -23,25 +23,30 @@ pub struct Compute {
 impl Compute {
     /// Opens it with as much room as there is; what must be free before a cut is little, since all disks are.
     pub async fn open(lab: &Lab) -> Result<Self> {
-        Self::open_with(lab, None, ByteCount::mib(256)).await
+        Self::open_with(lab, None, ByteCount::mib(256), &[]).await
+    }
+
+    /// Opens it with more Ceph clusters than the cloud's.
+    pub async fn open_with_clusters(lab: &Lab, more: &[Ceph]) -> Result<Self> {
+        Self::open_with(lab, None, ByteCount::mib(256), more).await
     }
 
     /// Opens it with a scratch folder of so many MiB.
     pub async fn open_with_scratch_of(lab: &Lab, size_mib: u32, room_min: ByteCount) -> Result<Self> {
-        Self::open_with(lab, Some(size_mib), room_min).await
+        Self::open_with(lab, Some(size_mib), room_min, &[]).await
     }
 
-    async fn open_with(lab: &Lab, size_mib: Option<u32>, room_min: ByteCount) -> Result<Self> {
+    async fn open_with(lab: &Lab, size_mib: Option<u32>, room_min: ByteCount, more: &[Ceph]) -> Result<Self> {
         let scratch = ScratchFolder::make(size_mib)?;
         let state = tempfile::tempdir()?;
-        let ceph = lab.ceph.clone();
-        let cluster = Cluster::from_conf(ceph.conf, ceph.user, ceph.pool, None)?;
+        let clusters = [&lab.ceph].into_iter().chain(more).cloned();
+        let clusters = clusters.map(|ceph| Cluster::from_conf(ceph.conf, ceph.user, ceph.pool, None));
         let settings = HostSettings {
             state_dir: state.path().to_owned(),
             libvirt_uri: "qemu:///system".to_owned(),
             instances_path: lab.instances_dir.clone(),
             scratch: Scratch { dir: scratch.path().to_owned(), used_max: None, room_min: Some(room_min) },
-            clusters: vec![cluster],
+            clusters: clusters.collect::<Result<_, _>>()?,
         };
         let mut compute = Self { settings, host: None, _state: state, scratch };
         compute.reopen().await?;

@@ -1,10 +1,12 @@
 //! libvirt by `virsh`: an independent witness of what the product does to running instances, and where local disks lie.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use model::{ByteCount, DiskFormat, DiskLocation, ImageFile, NbdExport};
+use model::{ByteCount, DiskFormat, DiskLocation, ImageFile, InstanceId, NbdExport};
+use runtime::Entropy;
 
 use crate::lab::Lab;
 use crate::tool;
@@ -38,6 +40,35 @@ impl LocalDisk {
         let image =
             ImageFile { path: path.clone(), format: DiskFormat::Qcow2, backing_dir, is_shared: false };
         Ok(Self { location: DiskLocation::File(image), path, size })
+    }
+}
+
+/// A domain that does not run and that Nova knows nothing of. Gone when dropped.
+#[derive(Debug)]
+pub struct TestDomain {
+    pub id: InstanceId,
+}
+
+impl TestDomain {
+    /// Defines it with these disks.
+    pub fn define(disks: &str) -> Result<Self> {
+        let id = InstanceId::from_uuid(Entropy.uuid());
+        let mut file = tempfile::NamedTempFile::new()?;
+        write!(
+            file,
+            "<domain type='qemu'><name>holdfast-test-{id}</name><uuid>{id}</uuid><memory unit='MiB'>64</memory>\
+             <os><type>hvm</type></os><devices>{disks}</devices></domain>"
+        )?;
+        virsh(&["define", file.path().to_str().context("a plain path")?])?;
+        Ok(Self { id })
+    }
+}
+
+impl Drop for TestDomain {
+    fn drop(&mut self) {
+        if let Err(error) = virsh(&["undefine", &self.id.to_string()]) {
+            let _ = writeln!(std::io::stderr(), "domain {} was not removed: {error:#}", self.id);
+        }
     }
 }
 

@@ -79,8 +79,12 @@ impl Project {
 
     /// Starts a server from the image, on a local disk, and waits until it is active.
     pub fn create_local_server(&self, name: &str) -> Result<String> {
-        let (image, flavor) = (self.lab.image.clone(), self.lab.flavor.clone());
-        self.create_server(name, &["--image", &image, "--flavor", &flavor, "--nic", "none"])
+        self.create_local_server_of(name, &self.lab.flavor)
+    }
+
+    /// The same, of another flavor.
+    pub fn create_local_server_of(&self, name: &str, flavor: &str) -> Result<String> {
+        self.create_server(name, &["--image", &self.lab.image, "--flavor", flavor, "--nic", "none"])
     }
 
     /// Starts a server without a local disk and with a port, and waits until it is active.
@@ -93,6 +97,15 @@ impl Project {
         let id = self.create_one(&[&["server", "create", name, "--wait"], arguments].concat())?;
         self.wait_for_status(&["server"], &id, "ACTIVE")?;
         Ok(id)
+    }
+
+    /// Makes an empty volume and attaches it to a server.
+    pub fn attach_new_volume(&self, server: &str, name: &str) -> Result<String> {
+        let volume = self.create_one(&["volume", "create", "--size", "1", name])?;
+        self.wait_for_status(&["volume"], &volume, "available")?;
+        self.run(&["server", "add", "volume", server, &volume])?;
+        self.wait_for_status(&["volume"], &volume, "in-use")?;
+        Ok(volume)
     }
 
     /// The only volume of a server.

@@ -1,4 +1,4 @@
-//! A scratch folder of a test's own, as an operator makes it below the hypervisor's. Removed when dropped.
+//! A scratch folder of a test's own, as an operator makes it. Removed when dropped.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,10 @@ use runtime::Entropy;
 
 use crate::tool;
 
-const PARENT: &str = "/var/lib/libvirt/qemu";
+/// Where the hypervisor and the datamover both get: the hypervisor's own folder is closed to all others.
+const PARENT: &str = "/var/lib";
+const OWNER: &str = "libvirt-qemu:kvm";
+const MODE: &str = "2770";
 
 /// Where the hypervisor puts old blocks.
 #[derive(Debug)]
@@ -30,7 +33,8 @@ impl ScratchFolder {
             mount.args(["-t", "tmpfs", "-o", &format!("size={size}m"), "tmpfs"]);
             tool::run(mount.arg(&folder.path), "")?;
         }
-        tool::run(Command::new("chown").arg("--reference").arg(PARENT).arg(&folder.path), "")?;
+        tool::run(Command::new("chown").arg(OWNER).arg(&folder.path), "")?;
+        tool::run(Command::new("chmod").arg(MODE).arg(&folder.path), "")?;
         Ok(folder)
     }
 

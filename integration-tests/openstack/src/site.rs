@@ -1,11 +1,12 @@
 //! A whole Holdfast before the real cloud, for one project: a broker and a catalog of its own, and each service with the driver
 //! of an OpenStack. It leaves nothing behind.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use integration_tests::config::Timing;
-use integration_tests::world::{CloudSections, Spec, World};
+use integration_tests::process::RunAs;
+use integration_tests::world::{CloudSections, Spec, World, give};
 use model::{HostName, Owner};
 use rest_api::Client;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -28,6 +29,14 @@ pub enum Pace {
     Slow {
         rate_mib_per_s: u64,
     },
+}
+
+/// How it is run.
+#[derive(Debug, Default)]
+struct Manner {
+    pace: Pace,
+    notifications: Option<String>,
+    run_as: Option<RunAs>,
 }
 
 impl Pace {
@@ -60,20 +69,29 @@ pub struct Site {
 impl Site {
     /// Starts it; its user is the project's.
     pub fn open(lab: &Lab, project: &Project) -> Result<Self> {
-        Self::open_with(lab, project, Pace::Full, None)
+        Self::open_with(lab, project, Manner::default())
     }
 
     /// With transfers of that pace.
     pub fn open_at(lab: &Lab, project: &Project, pace: Pace) -> Result<Self> {
-        Self::open_with(lab, project, pace, None)
+        Self::open_with(lab, project, Manner { pace, ..Manner::default() })
     }
 
     /// With a `[notifications]` of the controller.
     pub fn open_telling(lab: &Lab, project: &Project, notifications: String) -> Result<Self> {
-        Self::open_with(lab, project, Pace::Full, Some(notifications))
+        let notifications = Some(notifications);
+        Self::open_with(lab, project, Manner { notifications, ..Manner::default() })
     }
 
-    fn open_with(lab: &Lab, project: &Project, pace: Pace, notifications: Option<String>) -> Result<Self> {
+    /// As Nova's own account, as an operator does, with what `docs/operations.md` says that it needs.
+    pub fn open_as_nova(lab: &Lab, project: &Project) -> Result<Self> {
+        let groups = ["kvm", "libvirt"].map(str::to_owned).to_vec();
+        let run_as = Some(RunAs { user: "nova".to_owned(), groups });
+        Self::open_with(lab, project, Manner { run_as, ..Manner::default() })
+    }
+
+    fn open_with(lab: &Lab, project: &Project, manner: Manner) -> Result<Self> {
+        let Manner { pace, notifications, run_as } = manner;
         let (owner, token) = log_in(project)?;
         let people = People::create(lab)?;
         let dir = tempfile::Builder::new().prefix("holdfast-site-").tempdir()?;
@@ -83,7 +101,7 @@ impl Site {
         let cloud = CloudSections {
             controller: "[cloud]\nkind = \"openstack\"\n".to_owned(),
             dmapi: dmapi_section(&database_user, dir.path())?,
-            datamover: datamover_section(lab, &scratch),
+            datamover: datamover_section(lab, &scratch, &ceph_conf(lab, run_as.as_ref(), dir.path())?),
         };
         let spec = Spec {
             hosts: vec![compute_host(lab)?],
@@ -93,8 +111,12 @@ impl Site {
             notifications,
             rate_limit_mib_per_s: pace.rate(),
             timing: pace.timing(),
+            run_as,
             ..Spec::default()
         };
+        if let Some(run_as) = &spec.run_as {
+            give(dir.path(), run_as)?;
+        }
         let mut world = World::start(&dir.path().join("world"), spec)?;
         world.client = Client::new(world.client.endpoint().clone(), &token)?;
         world.token = token;
@@ -153,14 +175,28 @@ fn dmapi_section(user: &DatabaseUser, folder: &Path) -> Result<String> {
     ))
 }
 
-fn datamover_section(lab: &Lab, scratch: &ScratchFolder) -> String {
+/// The cluster's config; for another account one that names a keyring which that may read.
+fn ceph_conf(lab: &Lab, run_as: Option<&RunAs>, folder: &Path) -> Result<PathBuf> {
+    if run_as.is_none() {
+        return Ok(lab.ceph.conf.clone());
+    }
+    let name = format!("client.{}", lab.ceph.user);
+    let keyring = folder.join(format!("{name}.keyring"));
+    std::fs::copy(lab.ceph.conf.with_file_name(format!("ceph.{name}.keyring")), &keyring)?;
+    let conf = folder.join("ceph.conf");
+    let text = std::fs::read_to_string(&lab.ceph.conf)?;
+    std::fs::write(&conf, format!("{text}\n[{name}]\nkeyring = {}\n", keyring.display()))?;
+    Ok(conf)
+}
+
+fn datamover_section(lab: &Lab, scratch: &ScratchFolder, ceph_conf: &Path) -> String {
     let ceph = &lab.ceph;
     format!(
         "[cloud]\nkind = \"openstack\"\ninstances_path = {:?}\nscratch_dir = {:?}\n\n\
          [[cloud.ceph]]\nconf = {:?}\nuser = \"{}\"\npool = \"{}\"\n",
         lab.instances_dir,
         scratch.path(),
-        ceph.conf,
+        ceph_conf,
         ceph.user,
         ceph.pool,
     )

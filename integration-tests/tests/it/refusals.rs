@@ -144,6 +144,7 @@ fn a_wrong_broker_password_and_a_broken_config_line_are_named() -> Result<()> {
             binary: binary(&format!("holdfast-{name}"))?,
             args: vec!["--config".to_owned(), path.display().to_string()],
             envs: Vec::new(),
+            run_as: None,
             log,
         };
         let mut process = program.start()?;

@@ -69,7 +69,7 @@ impl PosixTarget {
         work: impl FnOnce(&Visit<'_>) -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
         let root = Arc::clone(&self.root);
-        self.workers.run(move || work(&root.visit()?)).await
+        self.workers.run(move |asker| work(&root.visit(asker)?)).await
     }
 
     /// Nobody writes the target's own record through the port.

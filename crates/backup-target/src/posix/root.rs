@@ -11,6 +11,7 @@ use model::{ByteCount, ObjectName, TargetId};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::worker::Asker;
 use crate::repo::{self, RepoRecord};
 use crate::{Error, Space};
 
@@ -34,6 +35,7 @@ pub(super) struct Root {
 pub(super) struct Visit<'a> {
     path: &'a Path,
     pub(super) fd: OwnedFd,
+    asker: Asker,
 }
 
 impl Root {
@@ -83,7 +85,7 @@ impl Root {
     /// Opens the root and proves that it is still this target.
     ///
     /// Errors: `Gone`.
-    pub(super) fn visit(&self) -> Result<Visit<'_>, Error> {
+    pub(super) fn visit(&self, asker: Asker) -> Result<Visit<'_>, Error> {
         let gone = |reason: String| Error::Gone { path: self.path.clone(), reason };
         let visit = Visit::open(&self.path).map_err(|error| match error {
             Error::Io { source, .. } => gone(source.to_string()),
@@ -97,7 +99,7 @@ impl Root {
             Some(_) if self.mounted && !visit.is_mounted()? => {
                 Err(gone("no file system is mounted there any more".to_owned()))
             }
-            Some(_) => Ok(visit),
+            Some(_) => Ok(Visit { asker, ..visit }),
         }
     }
 }
@@ -107,7 +109,14 @@ impl<'a> Visit<'a> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = retry(|| rustix::fs::open(path, flags, Mode::empty()))
             .map_err(|errno| make_error(path, "open", "the folder", errno))?;
-        Ok(Self { path, fd })
+        Ok(Self { path, fd, asker: Asker::patient() })
+    }
+
+    /// Asked right before each change.
+    ///
+    /// Errors: whoever asked for it was told long ago that it failed.
+    pub(super) fn check_asker(&self) -> Result<(), Errno> {
+        if self.asker.waits() { Ok(()) } else { Err(Errno::CANCELED) }
     }
 
     fn is_mounted(&self) -> Result<bool, Error> {

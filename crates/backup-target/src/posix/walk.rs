@@ -84,7 +84,10 @@ impl Visit<'_> {
 
     fn unlink(&self, folder: &str, name: &str, flags: AtFlags) -> Result<(), Error> {
         let open = || self.open_beneath(if folder.is_empty() { "." } else { folder }, FOLDER_FLAGS);
-        let removed = open().and_then(|folder| retry(|| rustix::fs::unlinkat(&folder, name, flags)));
+        let removed = open().and_then(|folder| {
+            self.check_asker()?;
+            retry(|| rustix::fs::unlinkat(&folder, name, flags))
+        });
         match removed {
             // Gone already, or in use after all.
             Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),

@@ -4,8 +4,8 @@
 //! has a thread of its own, which costs some 30 microseconds beside a synced write, and a target has a bounded number.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
@@ -23,6 +23,29 @@ pub(super) struct Workers {
     permits: Arc<Semaphore>,
 }
 
+/// Whoever asked for an operation. One that hung for too long was told to have failed, and somebody else went on: from then
+/// on it must change nothing, whenever its thread wakes up. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Asker(Option<Weak<()>>);
+
+impl Asker {
+    /// One that waits in any case.
+    pub(super) const fn patient() -> Self {
+        Self(None)
+    }
+
+    /// One that went away.
+    #[cfg(test)]
+    pub(super) const fn gone() -> Self {
+        Self(Some(Weak::new()))
+    }
+
+    /// Whether it waits still. Asked right before each change.
+    pub(super) fn waits(&self) -> bool {
+        self.0.as_ref().is_none_or(|asker| asker.strong_count() > 0)
+    }
+}
+
 impl Workers {
     pub(super) fn new(path: PathBuf, deadline: Duration) -> Self {
         Self { path, deadline, permits: Arc::new(Semaphore::new(THREADS_MAX)) }
@@ -33,14 +56,17 @@ impl Workers {
     /// Errors: `NotAnswering` after the deadline, the wait for a permit included.
     pub(super) async fn run<R: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<R, Error> + Send + 'static,
+        work: impl FnOnce(Asker) -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
+        // It goes with this future, whether that ends, is late or is dropped.
+        let waiting = Arc::new(());
+        let asker = Asker(Some(Arc::downgrade(&waiting)));
         let answered = async {
             let permit =
                 Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
             let (tx, rx) = oneshot::channel();
             start_thread(&self.path, move || {
-                let outcome = work();
+                let outcome = work(asker);
                 drop(permit);
                 // Whoever asked may have stopped waiting.
                 let _ = tx.send(outcome);
@@ -48,7 +74,9 @@ impl Workers {
             rx.await.map_err(|_| Error::Lost { path: self.path.clone() })?
         };
         let not_answering = |_| Error::NotAnswering { path: self.path.clone(), deadline: self.deadline };
-        tokio::time::timeout(self.deadline, answered).await.map_err(not_answering)?
+        let answer = tokio::time::timeout(self.deadline, answered).await.map_err(not_answering);
+        drop(waiting);
+        answer?
     }
 }
 
@@ -90,7 +118,7 @@ mod tests {
         let mut releases = Vec::new();
         for _ in 0..THREADS_MAX + 4 {
             let (tx, rx) = channel::<()>();
-            let error = workers.run(move || Ok(rx.recv().is_err())).await.unwrap_err();
+            let error = workers.run(move |_| Ok(rx.recv().is_err())).await.unwrap_err();
             assert_eq!(error.code(), "TARGET_NOT_ANSWERING");
             assert!(error.to_string().contains("/hanging"), "{error}");
             releases.push(tx);
@@ -98,19 +126,35 @@ mod tests {
         assert_eq!(workers.permits.available_permits(), 0);
 
         let other = Workers::new("/well".into(), Duration::from_secs(10));
-        assert_eq!(other.run(|| Ok(7)).await.unwrap(), 7);
+        assert_eq!(other.run(|_| Ok(7)).await.unwrap(), 7);
 
         drop(releases);
         let patient = Workers { deadline: Duration::from_secs(10), ..workers };
-        assert_eq!(patient.run(|| Ok(8)).await.unwrap(), 8);
+        assert_eq!(patient.run(|_| Ok(8)).await.unwrap(), 8);
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_wakes_up_when_nobody_waits_knows_it() {
+        let workers = Workers::new("/hanging".into(), Duration::from_millis(50));
+        let (wake, sleep) = channel::<()>();
+        let (tell, told) = channel();
+        let hanging = move |asker: Asker| {
+            tell.send(asker.waits()).unwrap();
+            let _ = sleep.recv();
+            tell.send(asker.waits()).unwrap();
+            Ok(())
+        };
+        assert_eq!(workers.run(hanging).await.unwrap_err().code(), "TARGET_NOT_ANSWERING");
+        drop(wake);
+        assert_eq!((told.recv(), told.recv()), (Ok(true), Ok(false)));
     }
 
     #[tokio::test]
     async fn a_panic_is_an_error_of_one_operation() {
         let workers = Workers::new("/panics".into(), Duration::from_secs(10));
-        let error = workers.run::<()>(|| panic!("on purpose")).await.unwrap_err();
+        let error = workers.run::<()>(|_| panic!("on purpose")).await.unwrap_err();
         assert_eq!(error.code(), "TARGET_OPERATION_LOST");
-        assert_eq!(workers.run(|| Ok(7)).await.unwrap(), 7);
+        assert_eq!(workers.run(|_| Ok(7)).await.unwrap(), 7);
     }
 
     #[test]

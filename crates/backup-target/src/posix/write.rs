@@ -44,6 +44,7 @@ impl Visit<'_> {
             return self.sync_outer_folder(name);
         }
         let folder = self.folder_with_temp(name, content, |folder, temp, last| {
+            self.check_asker()?;
             match rename_new(folder, &temp.name, last) {
                 Ok(renamed) => {
                     temp.renamed = renamed;
@@ -63,6 +64,7 @@ impl Visit<'_> {
 
     pub(super) fn replace(&self, name: &ObjectName, content: &[u8]) -> Result<(), Error> {
         let folder = self.folder_with_temp(name, content, |folder, temp, last| {
+            self.check_asker()?;
             retry(|| rustix::fs::renameat(folder, &temp.name, folder, last))?;
             temp.renamed = true;
             Ok(true)
@@ -76,7 +78,8 @@ impl Visit<'_> {
             Err(Errno::NOENT) => return Ok(()),
             outcome => outcome.map_err(|errno| self.error("remove", name.as_str(), errno))?,
         };
-        match retry(|| rustix::fs::unlinkat(&folder, last, AtFlags::empty())) {
+        let unlink = || retry(|| rustix::fs::unlinkat(&folder, last, AtFlags::empty()));
+        match self.check_asker().and_then(|()| unlink()) {
             Ok(()) => self.sync_folder(&folder, name),
             Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(self.error("remove", name.as_str(), errno)),
@@ -203,6 +206,28 @@ fn link_new(folder: &OwnedFd, from: &str, to: &str) -> Result<bool, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::posix::root::Root;
+    use crate::posix::worker::Asker;
+
+    #[test]
+    fn for_one_who_was_told_of_a_failure_nothing_is_changed_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("target");
+        std::fs::create_dir(&path).unwrap();
+        Root::init(&path, model::TargetId::from_uuid(Entropy.uuid())).unwrap();
+        let root = Root::open(&path).unwrap();
+        let (old, new): (ObjectName, ObjectName) = ("l/old".parse().unwrap(), "l/new".parse().unwrap());
+        root.visit(Asker::patient()).unwrap().put(&old, b"x").unwrap();
+        let late = root.visit(Asker::gone()).unwrap();
+        late.delete(&old).unwrap_err();
+        late.replace(&old, b"y").unwrap_err();
+        late.put(&new, b"y").unwrap_err();
+        late.remove_temps(&"l".parse().unwrap()).unwrap();
+        late.remove_empty_dirs(&"l".parse().unwrap()).unwrap_err();
+        let visit = root.visit(Asker::patient()).unwrap();
+        assert_eq!(visit.get(&old).unwrap(), "x");
+        assert_eq!(visit.list(None).unwrap().len(), 2, "and repo.json");
+    }
 
     #[test]
     fn where_no_exclusive_rename_is_known_a_link_does_the_same() {

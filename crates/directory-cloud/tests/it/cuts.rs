@@ -106,6 +106,16 @@ async fn a_kept_volume_snapshot_tells_what_changed_and_a_vanished_one_why_not() 
     assert_eq!(changes.since, snapshot(1));
     assert_eq!(changes.record, ChangeRecord::Extents(vec![Extent { offset: 1 << 20, length: 64 << 10 }]));
     const { assert!(IMAGE_SIZE > 2 << 20, "or the change is not in the middle") };
+    host.forget_changes(&SourceQuery { base: None, ..query.clone() }).await.unwrap();
+    assert!(
+        host.source_disk(&query).await.unwrap().changes.is_some(),
+        "of no base there is nothing to forget"
+    );
+    host.forget_changes(&query).await.unwrap();
+    host.forget_changes(&query).await.unwrap();
+    let source = toy.host("host-a").source_disk(&query).await.unwrap();
+    assert_eq!(source.changes, None);
+    assert!(source.full_read_reason.unwrap().contains("found to be false"));
     cloud.delete_volume_snapshots(&owner(), &tag("first")).await.unwrap();
     let source = host.source_disk(&query).await.unwrap();
     assert_eq!(source.changes, None);

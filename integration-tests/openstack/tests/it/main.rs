@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used)] // all of it is tests
 
+mod as_nova;
 mod client;
 mod describing;
 mod effects;
 mod failing;
 mod host_actions;
+mod host_clusters;
 mod host_guests;
 mod host_local_disks;
 mod host_scratch;
@@ -15,6 +17,7 @@ mod identity;
 mod killed;
 mod local_disks;
 mod notifications;
+mod mixed_disks;
 mod placement;
 mod protecting;
 mod registration;

@@ -138,7 +138,7 @@ impl Command {
     /// Whether the worker must wait for a lease, and loses the job with it.
     #[must_use]
     pub const fn needs_lease(&self) -> bool {
-        matches!(self, Self::TransferDisk(_) | Self::WriteDisk(_))
+        matches!(self, Self::TransferDisk(_) | Self::PurgeTransfer(_) | Self::WriteDisk(_))
     }
 }
 

@@ -1,7 +1,8 @@
-//! Takes a transfer back: bars it, waits until nothing of it runs here, removes its objects and its journals.
+//! Takes a transfer back: bars it, waits until nothing of it runs here, removes its objects and its journals. Under a lease,
+//! as the transfer had: after a purge another transfer of the same snapshot may come, with objects of the same names.
 
 use async_trait::async_trait;
-use model::{Failure, JobId, LineageId, SnapshotId, TargetId, Timestamp};
+use model::{JobId, LineageId, SnapshotId, TargetId};
 use proto::cmd::v1 as cmd;
 use proto::convert::{self, Malformed};
 use proto::rep::v1::Done;
@@ -9,6 +10,7 @@ use proto::rep::v1::job_succeeded::Result as Reply;
 
 use super::work::{Job, Work};
 use crate::outcome::{Halt, Outcome};
+use crate::pipeline::Fenced;
 
 #[derive(Debug)]
 pub(super) struct PurgeTransfer {
@@ -17,8 +19,6 @@ pub(super) struct PurgeTransfer {
     snapshot_id: SnapshotId,
     target_id: TargetId,
     lineage_id: LineageId,
-    /// From then on another attempt may be at it, and after that another transfer of the same snapshot.
-    deadline_at: Option<Timestamp>,
 }
 
 impl PurgeTransfer {
@@ -28,7 +28,6 @@ impl PurgeTransfer {
             snapshot_id: convert::id("snapshot_id", &message.snapshot_id)?,
             target_id: convert::id("target_id", &message.target_id)?,
             lineage_id: convert::id("lineage_id", &message.lineage_id)?,
-            deadline_at: convert::header(message.header.as_ref())?.deadline_at,
         })
     }
 
@@ -37,19 +36,11 @@ impl PurgeTransfer {
             job.bar_and_stop(transfer).await?;
         }
         let target = job.ports.means.targets.open(self.target_id).await.map_err(Halt::failed)?;
-        if let Some(deadline_at) = self.deadline_at.filter(|deadline| job.ports.clock.now() > *deadline) {
-            let late = job.ports.clock.now().since(deadline_at);
-            return Err(Halt::failed(Failure::transient(
-                "COMMAND_EXPIRED",
-                format!(
-                    "it came to the objects {} s after its deadline: nothing is removed any more",
-                    late.as_secs()
-                ),
-            )));
-        }
-        let purged = chunk_store::purge(&target, self.lineage_id, self.snapshot_id)
+        let target = Fenced::around(target, job.control.clone());
+        job.control.may_write().await?;
+        let purged = chunk_store::purge(&*target, self.lineage_id, self.snapshot_id)
             .await
-            .map_err(|error| Halt::failed(error.removal_failure()))?;
+            .map_err(|error| job.control.halt_of(error.removal_failure()))?;
         tracing::info!(snapshot_id = %self.snapshot_id, lineage_id = %self.lineage_id, pack_count = purged.pack_count,
             bytes_removed = purged.bytes_removed.0, "a transfer is purged");
         if let Some(transfer) = self.transfer_job_id {
@@ -61,6 +52,10 @@ impl PurgeTransfer {
 
 #[async_trait]
 impl Work for PurgeTransfer {
+    fn needs_lease(&self) -> bool {
+        true
+    }
+
     async fn run(&self, job: &Job) -> Outcome {
         self.purge(job).await.map_err(|halt| {
             halt.about(&format!(

@@ -125,10 +125,13 @@ async fn open_disk(
     control: &Control,
 ) -> Result<OpenDisk, Halt> {
     control.progress().bytes_total.store(session.progress().bytes_total.0, Ordering::Relaxed);
+    let distrusted = session.distrusts_changes().map(str::to_owned);
     let (reader, changed) = tokio::select! {
         biased; // a disk server that is being opened dies with the future
         halt = control.stopped() => return Err(halt),
-        opened = open_with_changes(means, backup) => opened.map_err(|error| Halt::failed(error.failure()))?,
+        opened = open_with_changes(means, backup, distrusted) => {
+            opened.map_err(|error| Halt::failed(error.failure()))?
+        }
     };
     let allocated = tokio::select! {
         biased; // both are cancel safe
@@ -151,7 +154,7 @@ async fn open_disk(
         lie = audit::find_lie(means, &reader, session, &candidates, backup.snapshot_id) => lie?,
     };
     if let Some(slot) = lie {
-        let full_read_reason = Some(distrust(session, slot)?);
+        let full_read_reason = Some(distrust(backup, session, slot).await?);
         return Ok(OpenDisk { reader, populated, full_read_reason });
     }
     for unchanged in unchanged {
@@ -160,13 +163,18 @@ async fn open_disk(
     Ok(OpenDisk { reader, populated, full_read_reason: None })
 }
 
-/// The record of changes is wrong in `slot`, so nothing of it counts; gives the reason of the full read.
+/// The record of changes is wrong in `slot`, so nothing of it counts; gives the reason of the full read. The host forgets it
+/// first: whatever becomes of this attempt and of its snapshot, nobody trusts that record again.
 ///
-/// Errors: an earlier attempt believed it, and what it kept of the parent is journalled.
-fn distrust(session: &BackupSession, slot: u64) -> Result<String, Halt> {
+/// Errors: an earlier attempt believed it, and what it kept of the parent is journalled; or the host cannot forget it now.
+async fn distrust(backup: &Backup, session: &mut BackupSession, slot: u64) -> Result<String, Halt> {
     let reason = format!("the record of changes lies: slot {slot} changed, and it does not say so");
     tracing::error!(slot, "a record of changes lies, the whole disk is read");
+    if let Some(HeldMoment { host, source }) = &backup.moment {
+        host.forget_changes(source).await.map_err(Halt::failed)?;
+    }
     if session.done_slots().is_empty() {
+        session.distrust_changes(&reason).await.map_err(|error| Halt::failed(error.failure()))?;
         return Ok(reason);
     }
     let message = format!("{reason}, and an earlier attempt believed it; take the snapshot again");
@@ -182,9 +190,15 @@ enum Changed {
     },
 }
 
-async fn open_with_changes(means: &Means, backup: &Backup) -> Result<(DiskReader, Changed), disk::Error> {
+/// `distrusted`: why no record counts, whatever the host says of it.
+async fn open_with_changes(
+    means: &Means,
+    backup: &Backup,
+    distrusted: Option<String>,
+) -> Result<(DiskReader, Changed), disk::Error> {
     let SourceDisk { location, size, changes, full_read_reason, .. } = &backup.source;
     let reason = match changes {
+        _ if distrusted.is_some() => distrusted,
         Some(changes) if Some(changes.since) == backup.parent => match &changes.record {
             ChangeRecord::Extents(extents) => {
                 return Ok((means.disks.read(location, *size).await?, Changed::In(extents.clone())));
@@ -288,11 +302,7 @@ async fn feed(
 
 /// A failure of the chunk store; when the job was stopped or lost its lease meanwhile, that is the reason.
 fn stored(control: &Control, error: &chunk_store::Error) -> Halt {
-    match control.check_stopped() {
-        Err(halt) => halt,
-        Ok(()) if control.lease().is_some_and(|lease| !lease.may_write()) => Halt::lease_lost(),
-        Ok(()) => Halt::failed(error.failure()),
-    }
+    control.halt_of(error.failure())
 }
 
 fn report(summary: &ManifestSummary, bytes_read: u64, duration: Duration) -> DiskTransferred {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use model::Failure;
 use tokio::sync::watch;
 
 use crate::lease::Lease;
@@ -70,7 +71,7 @@ impl Control {
         let mut parked = Duration::ZERO;
         loop {
             self.check_stopped()?;
-            if self.lease.as_ref().is_none_or(|lease| lease.may_write()) {
+            if self.holds() {
                 return Ok(());
             }
             if !self.parked.swap(true, Ordering::SeqCst) {
@@ -85,6 +86,28 @@ impl Control {
             }
             parked += PARK_POLL;
         }
+    }
+
+    /// Resolves when the right to write is gone, if only for a moment. Cancel safe: yes.
+    pub async fn right_lost(&self) {
+        while self.check_stopped().is_ok() && self.holds() {
+            // It ends early when somebody stops the job.
+            let _ = tokio::time::timeout(PARK_POLL, self.stopped()).await;
+        }
+    }
+
+    /// Why a target refused, when the job was stopped or lost its lease meanwhile; else `failure`.
+    #[must_use]
+    pub fn halt_of(&self, failure: Failure) -> Halt {
+        match self.check_stopped() {
+            Err(halt) => halt,
+            Ok(()) if !self.holds() => Halt::lease_lost(),
+            Ok(()) => Halt::failed(failure),
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.lease.as_ref().is_none_or(|lease| lease.may_write())
     }
 
     /// Whether it waits for its lease.

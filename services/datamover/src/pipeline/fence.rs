@@ -12,24 +12,28 @@ use super::Control;
 
 /// Asks `control` before every change.
 #[derive(Debug)]
-pub(super) struct Fenced {
+pub(crate) struct Fenced {
     inner: Arc<dyn BackupTarget>,
     control: Control,
 }
 
 impl Fenced {
-    pub(super) fn around(inner: Arc<dyn BackupTarget>, control: Control) -> Arc<dyn BackupTarget> {
+    pub(crate) fn around(inner: Arc<dyn BackupTarget>, control: Control) -> Arc<dyn BackupTarget> {
         Arc::new(Self { inner, control })
     }
 
     /// The pipeline asks `control` too and reports what it says; this error only ends the put.
     async fn ask(&self, verb: &'static str, name: &ObjectName) -> Result<(), Error> {
-        self.control.may_write().await.map_err(|_| Error::Io {
+        self.control.may_write().await.map_err(|_| self.refusal(verb, name))
+    }
+
+    fn refusal(&self, verb: &'static str, name: &ObjectName) -> Error {
+        Error::Io {
             verb,
             path: self.inner.id().to_string().into(),
             name: name.to_string(),
             source: std::io::Error::other("the job may not write any more"),
-        })
+        }
     }
 }
 
@@ -60,7 +64,13 @@ impl BackupTarget for Fenced {
     }
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
         self.ask("delete", name).await?;
-        self.inner.delete(name).await
+        // Unlike that of a put, the name may belong to somebody else by the time at which a target that hung wakes up: what
+        // nobody waits for is not done.
+        tokio::select! {
+            biased; // dropping a deletion is what is meant
+            () = self.control.right_lost() => Err(self.refusal("delete", name)),
+            deleted = self.inner.delete(name) => deleted,
+        }
     }
     async fn remove_temps(&self, folder: &ObjectName) -> Result<(), Error> {
         self.ask("remove temps in", folder).await?;

@@ -12,6 +12,7 @@ mod slots;
 
 pub use audit::AuditFigures;
 pub use control::{Control, Progress, ProgressValues, Stopper};
+pub(crate) use fence::Fenced;
 pub use means::Means;
 pub use rate::RateLimit;
 

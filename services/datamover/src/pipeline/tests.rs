@@ -21,6 +21,7 @@ use crate::outcome::{Halt, StopReason};
 use crate::targets::Targets;
 
 mod changes;
+mod purges;
 
 const MIB: usize = 1 << 20;
 

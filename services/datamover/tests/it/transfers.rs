@@ -152,6 +152,8 @@ async fn a_purge_stops_the_transfer_leaves_nothing_and_bars_it_for_ever() {
         lineage_id: command.lineage_id.clone(),
     };
     controller.command(&mover.host, "PurgeTransfer", &message).await;
+    assert_eq!(controller.wait_accepted(purge, 1).await.kind, Kind::Accepted { needs_lease: true });
+    controller.grant(&mover.host, purge, 1, 1).await;
     assert!(matches!(controller.wait_result(purge, 1).await.kind, Kind::Succeeded(Success::Done(_))));
     assert_eq!(mover.objects().len(), 0);
     assert_eq!(mover.children().len(), 0);

@@ -25,7 +25,7 @@ pub(super) fn purge_lost_transfers() -> Step<SnapshotCreate> {
             purge_transfer(ctx, Round::First, transfers_lost(ctx.facts)[usize::from(branch)])
         })
         .attempts_max(budget::MOVER_CALL_ATTEMPTS)
-        .deadline(budget::MOVER_LONG_DEADLINE)
+        .deadline(budget::DISPATCH_DEADLINE)
 }
 
 /// The branches of `transfer_disks` that were for lost instances.

@@ -1,9 +1,13 @@
 //! What is known not to have changed is not read; what is only claimed about another point in time is.
 
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-use cloud::{ChangeRecord, Changes};
-use model::Extent;
+use async_trait::async_trait;
+use cloud::{Base, ChangeRecord, Changes, CutRequest, Frozen, Host, Moment, SourceQuery, Thawed};
+use model::{Extent, Failure, InstanceId, VolumeId};
+
+use super::super::backup::HeldMoment;
 
 use super::*;
 
@@ -68,6 +72,96 @@ async fn a_record_that_lies_is_found_out_and_the_whole_disk_is_read() {
     assert_eq!(found.chunks_stored_count, 1);
     assert_eq!(later.bench.means.audit.mismatches.load(Ordering::Relaxed), 1);
     assert_restores(&Later { backup, ..later }).await;
+}
+
+/// A host that is told of lies, and answers as it is set.
+#[derive(Debug, Default)]
+struct Witness {
+    forgotten: Mutex<Vec<SourceQuery>>,
+    cannot_forget: Mutex<Option<Failure>>,
+    lost: Mutex<Option<Failure>>,
+}
+
+#[async_trait]
+impl Host for Witness {
+    async fn forget_changes(&self, source: &SourceQuery) -> Result<(), Failure> {
+        if let Some(failure) = self.cannot_forget.lock().unwrap().clone() {
+            return Err(failure);
+        }
+        self.forgotten.lock().unwrap().push(source.clone());
+        Ok(())
+    }
+    async fn check_moment(&self, _: &SourceQuery) -> Result<(), Failure> {
+        self.lost.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+    async fn freeze(&self, _: InstanceId) -> Result<Frozen, Failure> {
+        unreachable!("a pipeline freezes nobody")
+    }
+    async fn thaw(&self, _: InstanceId) -> Result<Thawed, Failure> {
+        unreachable!("a pipeline thaws nobody")
+    }
+    async fn cut(&self, _: &CutRequest) -> Result<Moment, Failure> {
+        unreachable!("a pipeline cuts nothing")
+    }
+    async fn end_cut(&self, _: InstanceId, _: SnapshotId, _: bool) -> Result<(), Failure> {
+        unreachable!("a pipeline cuts nothing")
+    }
+    async fn source_disk(&self, _: &SourceQuery) -> Result<SourceDisk, Failure> {
+        unreachable!("it was found before")
+    }
+    async fn destination_disk(&self, _: VolumeId) -> Result<DestinationDisk, Failure> {
+        unreachable!("nothing is restored")
+    }
+}
+
+/// A backup whose record of changes lies, and is found out by the sample of this snapshot.
+async fn make_lie(host: &Arc<Witness>) -> Later {
+    let mut later = make_later(|full| full, ChangeRecord::Extents(Vec::new())).await;
+    for _ in 0..200 {
+        let snapshot_id = SnapshotId::from_uuid(Entropy.uuid());
+        later.backup.snapshot_id = snapshot_id;
+        later.backup.journal = later.bench.path(&format!("{snapshot_id}.journal"));
+        let base = later.backup.parent.map(|snapshot_id| Base { snapshot_id, volume_snapshot_id: None });
+        let source = SourceQuery {
+            instance_id: InstanceId::from_uuid(Entropy.uuid()),
+            disk_id: "vda".parse().unwrap(),
+            snapshot_id,
+            moment: Moment::Cut,
+            base,
+        };
+        later.backup.moment = Some(HeldMoment { host: host.clone(), source });
+        let cannot = Failure::transient("HOST_STATE", "the disk is full");
+        *host.cannot_forget.lock().unwrap() = Some(cannot.clone());
+        let (_stopper, control) = Control::new(None);
+        if let Err(halt) = backup::run(&later.bench.means, &later.backup, &control).await {
+            assert_eq!(halt, Halt::failed(cannot), "a lie that cannot be forgotten is tried again");
+            *host.cannot_forget.lock().unwrap() = None;
+            later.bench.means.audit.mismatches.store(0, Ordering::Relaxed);
+            return later;
+        }
+    }
+    panic!("a lie about one slot of nine is found in 200 runs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_lies_is_forgotten_at_once_and_no_later_attempt_asks_it() {
+    let host = Arc::new(Witness::default());
+    let later = make_lie(&host).await;
+    let lost = Failure::permanent("POINT_IN_TIME_LOST", "the instance was stopped");
+    *host.lost.lock().unwrap() = Some(lost.clone());
+    let (_stopper, control) = Control::new(None);
+    let failed = backup::run(&later.bench.means, &later.backup, &control).await.unwrap_err();
+    assert_eq!(failed, Halt::failed(lost));
+    let HeldMoment { source, .. } = later.backup.moment.clone().unwrap();
+    assert_eq!(*host.forgotten.lock().unwrap(), [source], "although its snapshot failed");
+
+    *host.lost.lock().unwrap() = None;
+    let done = later.bench.back_up(&later.backup).await;
+    assert!(done.full_read_reason.contains("slot 5"), "{}", done.full_read_reason);
+    assert_eq!(done.bytes_read, later.bytes.len() as u64);
+    let found = later.bench.means.audit.mismatches.load(Ordering::Relaxed);
+    assert_eq!((found, host.forgotten.lock().unwrap().len()), (1, 1), "it was asked once");
+    assert_restores(&later).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,129 @@
+//! The bitmaps of cuts, which outlive them in the disks' files, and how libvirt is told of them and made to forget them.
+
+use std::collections::BTreeMap;
+
+use model::{InstanceId, SnapshotId};
+
+use crate::Error;
+use crate::cuts::{Cuts, Turn};
+use crate::job_xml;
+
+impl Cuts {
+    /// Removes bitmaps that nothing needs any more. Of an instance that does not run they stay until the next cut ends: its
+    /// user may start it any time, and a start is refused while somebody else has the file open. So do those that libvirt
+    /// does not remove now.
+    pub(crate) async fn drop_superseded(&self, turn: &mut Turn) -> Result<(), Error> {
+        let instance = turn.instance;
+        let superseded = turn.record.superseded();
+        if superseded.is_empty() {
+            return Ok(());
+        }
+        match self.virsh.domain(instance).await {
+            Ok(domain) if domain.run_id.is_some() => {}
+            Ok(_) | Err(Error::ForeignInstance { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        turn.record.on_domain = true;
+        self.records.save(instance, &turn.record)?;
+        let refused = self.redefine(turn, None).await?;
+        let mut removed = Vec::new();
+        for id in superseded.into_iter().filter(|id| !refused.contains_key(id)) {
+            if self.remove_bitmap(instance, id).await? {
+                removed.push(id);
+            }
+        }
+        // It also writes down those that lost their parent: they are told to libvirt without it from now on.
+        self.clear_domain(turn).await?;
+        for id in &removed {
+            self.records.remove(instance, &format!("{id}.xml"))?;
+        }
+        turn.record.checkpoints.retain(|id| !removed.contains(id));
+        self.records.save(instance, &turn.record)
+    }
+
+    /// Gives whether it is gone.
+    async fn remove_bitmap(&self, instance: InstanceId, id: SnapshotId) -> Result<bool, Error> {
+        if !self.was_made(instance, id)? {
+            return Ok(true);
+        }
+        match self.virsh.delete_checkpoint(instance, &checkpoint_name(id)).await {
+            Ok(()) => Ok(true),
+            Err(error) if is_lost(&error) => {
+                tracing::info!(instance_id = %instance, %error, "a record of changes that is not needed any more is not there");
+                Ok(true)
+            }
+            Err(error @ Error::ToolRefused { .. }) => {
+                tracing::warn!(instance_id = %instance, %error, "a record of changes that is not needed any more is removed later");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tells libvirt of the checkpoints whose bitmaps are in the disks, oldest first; gives those that it does not take.
+    pub(crate) async fn redefine(
+        &self,
+        turn: &Turn,
+        except: Option<SnapshotId>,
+    ) -> Result<BTreeMap<SnapshotId, Error>, Error> {
+        let mut refused = BTreeMap::new();
+        for id in turn.record.checkpoints.iter().filter(|id| Some(**id) != except) {
+            if !self.was_made(turn.instance, *id)? {
+                continue;
+            }
+            match self.redefine_one(turn.instance, *id).await {
+                Err(error @ Error::ToolRefused { .. }) => {
+                    tracing::warn!(instance_id = %turn.instance, %error, "libvirt does not take a record of changes");
+                    refused.insert(*id, error);
+                }
+                told => told?,
+            }
+        }
+        Ok(refused)
+    }
+
+    /// One whose parent libvirt does not take is told without it: each bitmap holds all changes since its own beginning.
+    async fn redefine_one(&self, instance: InstanceId, id: SnapshotId) -> Result<(), Error> {
+        let file = self.records.checkpoint_file(instance, id);
+        let refusal = match self.virsh.redefine_checkpoint(instance, &file).await {
+            Err(error @ Error::ToolRefused { .. }) => error,
+            told => return told,
+        };
+        let xml = std::fs::read_to_string(&file).map_err(|source| Error::State { path: file, source })?;
+        let Some(orphan) = job_xml::without_parent(&xml) else { return Err(refusal) };
+        let file = self.records.write(instance, "checkpoint-orphan", &orphan)?;
+        self.virsh.redefine_checkpoint(instance, &file).await
+    }
+
+    /// Lets libvirt forget all checkpoints of ours, after it was asked how they are to be told again.
+    pub(crate) async fn clear_domain(&self, turn: &mut Turn) -> Result<(), Error> {
+        let instance = turn.instance;
+        let ours = turn.record.checkpoints.iter().map(|id| (*id, checkpoint_name(*id)));
+        let ours: Vec<_> = ours.collect();
+        let there = self.virsh.checkpoints(instance).await?;
+        // The youngest first: then none is taken away below another.
+        for (id, name) in ours.iter().rev().filter(|(_, name)| there.contains(name)) {
+            let xml = self.virsh.checkpoint_xml(instance, name).await?;
+            self.records.write(instance, &format!("{id}.xml"), &xml)?;
+            self.virsh.forget_checkpoint(instance, name).await?;
+        }
+        turn.record.on_domain = false;
+        self.records.save(instance, &turn.record)
+    }
+
+    /// Whether libvirt ever told of the checkpoint; else it was never made, and neither was its bitmap.
+    fn was_made(&self, instance: InstanceId, id: SnapshotId) -> Result<bool, Error> {
+        let file = self.records.checkpoint_file(instance, id);
+        file.try_exists().map_err(|source| Error::State { path: file, source })
+    }
+}
+
+/// The cut's checkpoint, as libvirt and qemu know it.
+pub(crate) fn checkpoint_name(snapshot: SnapshotId) -> String {
+    format!("holdfast-{snapshot}")
+}
+
+/// libvirt's word for a bitmap that was lost, as by a crash of the host or a rebuild. It is that of `LC_ALL=C`.
+fn is_lost(error: &Error) -> bool {
+    matches!(error, Error::ToolRefused { said, .. } if said.contains("not found in backing chain"))
+}
