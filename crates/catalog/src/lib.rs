@@ -33,8 +33,10 @@ mod snapshot;
 mod snapshot_parts;
 mod timer;
 mod trust;
+mod volume_left;
 mod words;
 mod workload;
+mod workload_reset;
 
 pub use database::{Backend, Catalog, TxFuture};
 pub use error::{Error, Result};
@@ -42,7 +44,7 @@ pub use figures::{SagaCount, StuckSaga, WorkerLoad};
 pub use intake::IntakeKeyRow;
 pub use job::{JobFilter, JobGrant, JobProgress, JobRow};
 pub use lineage::{LineageRow, NewLineage};
-pub use lineage_base::LineageBaseRow;
+pub use lineage_base::{KeptBaseRow, LineageBaseRow};
 pub use outbox::{OutboxDepth, OutboxRow};
 pub use restore::{RestoreFilter, RestoreRow};
 pub use restore_parts::{RestoreDiskRow, RestoreInstanceRow};
@@ -54,6 +56,7 @@ pub use statement::statement_names;
 pub use timer::TimerRow;
 pub use trust::{TrustFilter, TrustRow};
 pub use tx::Tx;
+pub use volume_left::VolumeLeftRow;
 pub use words::{
     BranchKey, JobDirection, JobState, PartStatus, RestoreKind, ServiceKind, TimerKind, TrustState,
 };

@@ -24,4 +24,4 @@ pub use network::{
     Route, Router, RouterInterface, SecurityGroup, SecurityGroupRule, Subnet, Topology,
 };
 pub use placement::{Located, Placement};
-pub use resources::{Cloud, NewInstance, NewVolume, Planned, Resource, ResourceKind, Tag};
+pub use resources::{Cloud, NewInstance, NewVolume, Planned, Resource, ResourceKind, Tag, VolumeUse};

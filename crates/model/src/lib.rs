@@ -14,6 +14,7 @@ mod size;
 mod snapshot;
 mod time;
 mod transition;
+mod volume_fact;
 mod workload;
 
 pub use disk_location::{DiskLocation, ImageFile, NbdExport, RbdImage};
@@ -30,4 +31,5 @@ pub use size::{ByteCount, Extent};
 pub use snapshot::{Consistency, DiskFormat, SnapshotEvent, SnapshotKind, SnapshotState};
 pub use time::Timestamp;
 pub use transition::{IllegalTransition, InvalidState};
+pub use volume_fact::VolumeFact;
 pub use workload::{KeepBase, WorkloadEvent, WorkloadState};

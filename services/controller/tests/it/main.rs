@@ -7,6 +7,7 @@ mod definitions;
 mod engine;
 mod facts;
 mod harness;
+mod leaving;
 mod identity;
 mod orders;
 mod pictures;

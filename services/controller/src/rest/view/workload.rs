@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use catalog::WorkloadRow;
 use model::{SnapshotKind, SnapshotState};
-use rest_api::{StorageUsage, Workload, WorkloadInstance, WorkloadSummary};
+use rest_api::{StorageUsage, VolumeLeft, Workload, WorkloadInstance, WorkloadSummary};
 
 use super::make_links;
 use crate::app::workloads::Parts;
@@ -39,7 +39,17 @@ pub(in crate::rest) fn show_workload(parts: &Parts) -> Workload {
         jobschedule: serde_json::json!({ "enabled": false }),
         metadata: BTreeMap::new(),
         keep_base: parts.row.keep_base,
+        volumes_left: parts.volumes_left.iter().map(show_volume_left).collect(),
         storage_usage: sum_up(parts),
+    }
+}
+
+fn show_volume_left(row: &catalog::VolumeLeftRow) -> VolumeLeft {
+    VolumeLeft {
+        id: row.volume_id,
+        name: row.name.clone(),
+        instance_id: row.instance_id,
+        found_at: row.found_at.into(),
     }
 }
 
