@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use async_trait::async_trait;
-use cloud::{Cloud, InstanceDescription, NewInstance, NewVolume, Planned, Resource, ResourceKind, Tag, VolumeUse};
+use cloud::{
+    Cloud, InstanceDescription, NewInstance, NewVolume, Planned, Resource, ResourceKind, Tag, VolumeUse,
+};
 use model::{Failure, HostName, InstanceId, Owner, ProjectId, VolumeId, VolumeSnapshotId};
 use runtime::{Clock as _, Entropy, FaultTable, SystemClock};
 

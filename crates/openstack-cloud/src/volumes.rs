@@ -67,7 +67,8 @@ pub(crate) async fn find_use(
     id: VolumeId,
 ) -> Result<Option<VolumeUse>, Failure> {
     let found = find(calls, id).await?;
-    let of_owner = |volume: &Volume| volume.tenant_id.as_deref().is_none_or(|it| it == owner.project_id.as_str());
+    let of_owner =
+        |volume: &Volume| volume.tenant_id.as_deref().is_none_or(|it| it == owner.project_id.as_str());
     Ok(found.filter(of_owner).map(|volume| VolumeUse {
         is_free: volume.status == "available",
         holders: volume.attachments.iter().filter_map(|hold| hold.server_id.parse().ok()).collect(),

@@ -15,12 +15,12 @@ use url::Url;
 use crate::token_source::{Given, TokenSource};
 use crate::{
     DeadLetter, DeadLetterBody, DeadLetterList, DeadLetterOrder, DeadLetterOutcome, DeadLetterOutcomes,
-    DeadLetterSummary, Error, ErrorBody, ErrorDetail, Health, LeftoverBody, Leftovers, NewDecision, NewRestore, NewRestoreBody,
-    NewSnapshot, NewSnapshotBody, NewSweep, NewSweepBody, NewTrust, NewTrustBody, NewWorkload, NewWorkloadBody, REQUEST_ID_HEADER,
-    Restore, RestoreBody, RestoreList, RestoreSummary, Saga, SagaBody, SagaGraph, SagaGraphBody, SagaList,
-    SagaStarted, SagaSummary, Snapshot, SnapshotBody, SnapshotList, SnapshotSummary, Status, StatusBody, TOKEN_HEADER,
-    Target, TargetList, Trust, TrustList, TrustValidity, Workload, WorkloadBody, WorkloadList,
-    WorkloadSummary,
+    DeadLetterSummary, Error, ErrorBody, ErrorDetail, Health, LeftoverBody, Leftovers, NewDecision,
+    NewRestore, NewRestoreBody, NewSnapshot, NewSnapshotBody, NewSweep, NewSweepBody, NewTrust, NewTrustBody,
+    NewWorkload, NewWorkloadBody, REQUEST_ID_HEADER, Restore, RestoreBody, RestoreList, RestoreSummary, Saga,
+    SagaBody, SagaGraph, SagaGraphBody, SagaList, SagaStarted, SagaSummary, Snapshot, SnapshotBody,
+    SnapshotList, SnapshotSummary, Status, StatusBody, TOKEN_HEADER, Target, TargetList, Trust, TrustList,
+    TrustValidity, Workload, WorkloadBody, WorkloadList, WorkloadSummary,
 };
 
 /// Every call is a few rows of a database; what takes longer than this hangs.

@@ -89,6 +89,21 @@ impl Project {
         Ok(id)
     }
 
+    /// Starts a server from a new volume that goes with it, and waits until it is active.
+    pub fn create_server_with_its_volume(&self, name: &str) -> Result<String> {
+        let image = id_of(&self.json(&["image", "show", &self.lab.image])?)?;
+        let device = format!(
+            "uuid={image},source_type=image,destination_type=volume,volume_size=1,boot_index=0,delete_on_termination=true"
+        );
+        self.create_volume_server(name, &["--block-device", &device])
+    }
+
+    /// Gives the user another role in the project.
+    pub fn give_role(&self, role: &str) -> Result<()> {
+        let name = &self.name;
+        self.lab.admin(&["role", "add", "--project", name, "--user", name, role], "").map(drop)
+    }
+
     /// The only volume of a server.
     pub fn volume_of(&self, server: &str) -> Result<String> {
         let volumes = self.json(&["server", "volume", "list", server])?;

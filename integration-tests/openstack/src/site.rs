@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use integration_tests::config::Timing;
 use integration_tests::world::{CloudSections, Spec, World};
 use model::{HostName, Owner};
 use rest_api::Client;
@@ -49,12 +50,22 @@ impl Site {
             project: owner.project_id,
             auth: Some(people.auth_with(dir.path(), TRUSTEE_ROLE)?),
             cloud: Some(cloud),
+            // Soon enough to be waited for, and seldom enough to be no load.
+            timing: Timing { base_look_ms: 3_000, ..Timing::quick() },
             ..Spec::default()
         };
         let mut world = World::start(&dir.path().join("world"), spec)?;
         world.client = Client::new(world.client.endpoint().clone(), &token)?;
         world.token = token;
         Ok(Self { world, people, _database_user: database_user, scratch, dir })
+    }
+
+    /// Speaks on with a new token, as after the user got another role.
+    pub fn log_in_again(&mut self, project: &Project) -> Result<()> {
+        let (_, token) = log_in(project)?;
+        self.world.client = Client::new(self.world.client.endpoint().clone(), &token)?;
+        self.world.token = token;
+        Ok(())
     }
 
     /// Stops it, and removes whom it was.

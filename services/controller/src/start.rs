@@ -14,8 +14,8 @@ use service_kit::{Service, StartError, own_host};
 
 use crate::actors::cloud_worker::CloudWorker;
 use crate::actors::{
-    base_keeper, cloud_consumer, heartbeat_consumer, intake_consumer, lease_keeper, outbox_relay, reply_consumer,
-    status_keeper, timer_keeper,
+    base_keeper, cloud_consumer, heartbeat_consumer, intake_consumer, lease_keeper, outbox_relay,
+    reply_consumer, status_keeper, timer_keeper,
 };
 use crate::cloud_jobs::CloudJobs;
 use crate::config::{Config, Rest};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use catalog::{
     Catalog, DiskProgress, IntakeKeyRow, JobDirection, JobFilter, JobGrant, JobProgress, JobState,
     LineageBaseRow, OutboxDepth, PartStatus, RestoreFilter, SagaCount, SagaEventRow, SagaFilter, ServiceKind,
-    ServiceSign, SnapshotFilter, TimerKind, TimerRow, TrustFilter, TrustRow, TrustState, VolumeLeftRow, WorkloadFilter,
-    WorkloadInstanceRow, WorkloadRow, statement_names,
+    ServiceSign, SnapshotFilter, TimerKind, TimerRow, TrustFilter, TrustRow, TrustState, VolumeLeftRow,
+    WorkloadFilter, WorkloadInstanceRow, WorkloadRow, statement_names,
 };
 use model::{
     ByteCount, Consistency, InstanceId, LineageId, RestoreEvent, RestoreState, SnapshotEvent, SnapshotId,

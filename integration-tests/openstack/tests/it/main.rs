@@ -11,6 +11,7 @@ mod host_local_disks;
 mod host_scratch;
 mod host_volumes;
 mod identity;
+mod leaving;
 mod local_disks;
 mod placement;
 mod protecting;

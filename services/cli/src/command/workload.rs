@@ -125,7 +125,12 @@ impl Verb {
 }
 
 /// Shows the saga that does it, at its end where that is waited for.
-async fn follow(session: &Session<'_>, client: &Client, id: SagaId, is_waited_for: bool) -> Result<(), Error> {
+async fn follow(
+    session: &Session<'_>,
+    client: &Client,
+    id: SagaId,
+    is_waited_for: bool,
+) -> Result<(), Error> {
     if !is_waited_for {
         return session.output.show(&client.show_saga(id).await?, STARTED_COLUMNS);
     }
@@ -144,7 +149,9 @@ fn show(session: &Session<'_>, workload: &Workload) -> Result<(), Error> {
     if session.output.is_for_people() {
         session.output.list(&workload.instances, INSTANCE_COLUMNS)?;
         if !workload.volumes_left.is_empty() {
-            tell("volumes that stayed behind because of a volume snapshot of Holdfast, which is gone: delete them yourself");
+            tell(
+                "volumes that stayed behind because of a volume snapshot of Holdfast, which is gone: delete them yourself",
+            );
             session.output.list(&workload.volumes_left, LEFT_COLUMNS)?;
         }
     }

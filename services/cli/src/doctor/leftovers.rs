@@ -37,7 +37,8 @@ pub(super) async fn run(session: &Session<'_>, is_removed: bool, age_min: Durati
 
 /// `90`, `90s`, `15m`, `2h`, `3d`.
 pub(super) fn read_age(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len()));
+    let (number, unit) =
+        text.split_at(text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len()));
     let factor = match unit {
         "" | "s" => 1,
         "m" => 60,

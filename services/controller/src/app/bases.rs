@@ -154,7 +154,9 @@ async fn forget_deleted(state: &AppState) -> Result<(), Error> {
     let left = tx.list_volumes_left(None).await?;
     drop(tx);
     for row in left {
-        let Some(workload) = state.catalog.read().await?.get_workload(row.workload_id).await? else { continue };
+        let Some(workload) = state.catalog.read().await?.get_workload(row.workload_id).await? else {
+            continue;
+        };
         // A cloud that does not answer proves nothing.
         if matches!(in_time(state.cloud.volume_use(&workload.owner(), row.volume_id)).await, Ok(None)) {
             let mut tx = state.catalog.begin().await?;

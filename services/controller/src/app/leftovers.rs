@@ -32,6 +32,17 @@ pub async fn start(state: &AppState, caller: &Caller, request: Request) -> Resul
     let mut owners: BTreeSet<Owner> = tx.list_owners().await?.into_iter().collect();
     let trusts = tx.list_trusts(&catalog::TrustFilter::default()).await?;
     owners.extend(trusts.into_iter().map(|row| Owner { project_id: row.project_id, user_id: row.user_id }));
+    // Without a trust of theirs nothing can be seen; whoever has a workload is told of it.
+    if state.trusts.is_some() {
+        let mut seen = BTreeSet::new();
+        for owner in owners {
+            let has_trust = tx.get_trust(&owner.project_id, &owner.user_id).await?.is_some();
+            if has_trust || tx.count_workloads_of(&owner).await? > 0 {
+                seen.insert(owner);
+            }
+        }
+        owners = seen;
+    }
     let order = LeftoverOrder {
         project_id: caller.project.clone(),
         owners: owners.into_iter().map(Into::into).collect(),

@@ -1,8 +1,6 @@
 //! Snapshots: taking, listing, showing, cancelling.
 
-use catalog::{
-    SnapshotDiskRow, SnapshotFilter, SnapshotInstanceRow, SnapshotRow, Tx, WorkloadInstanceRow,
-};
+use catalog::{SnapshotDiskRow, SnapshotFilter, SnapshotInstanceRow, SnapshotRow, Tx, WorkloadInstanceRow};
 use model::{
     ByteCount, InstanceId, Owner, SagaId, SnapshotId, SnapshotKind, SnapshotState, WorkloadId, WorkloadState,
 };

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bus_config::{exchange, fact as kind, key};
 use catalog::{OutboxRow, SagaRow, Tx};
 use model::{
-    MessageId, ProjectId, RestoreId, RestoreState, SagaId, SnapshotId, SnapshotState, VolumeFact,
-    VolumeId, WorkloadId, WorkloadState,
+    MessageId, ProjectId, RestoreId, RestoreState, SagaId, SnapshotId, SnapshotState, VolumeFact, VolumeId,
+    WorkloadId, WorkloadState,
 };
 use prost::{Message as _, Name as _};
 use proto::evt::v1::Fact;

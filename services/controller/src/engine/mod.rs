@@ -44,14 +44,14 @@ pub use event::{At, Decision, Incoming};
 pub use fact::{Became, News};
 pub use replies::{Accepted, Beat, JobResult, Outcome, Verdict, Worker};
 
-/// What is to be brought back; the restore row (`restoring`) exists.
-pub use crate::sagas::restore_new::{Params as RestoreOrder, RestoreInstance};
 /// Which bases are needless.
 pub use crate::sagas::base_release::{NeedlessBase, Params as BaseReleaseOrder};
-/// Where leftovers are looked for, and what was found.
-pub use crate::sagas::leftover_sweep::{Facts as LeftoverReport, Params as LeftoverOrder};
 /// Which workload is reset or deleted; it is locked by the same saga.
 pub use crate::sagas::clearing::Params as ClearingOrder;
+/// Where leftovers are looked for, and what was found.
+pub use crate::sagas::leftover_sweep::{Facts as LeftoverReport, Params as LeftoverOrder};
+/// What is to be brought back; the restore row (`restoring`) exists.
+pub use crate::sagas::restore_new::{Params as RestoreOrder, RestoreInstance};
 /// What a snapshot is to be made of; the snapshot row (`creating`) exists, and the workload is locked by the same saga.
 pub use crate::sagas::snapshot_create::Params as SnapshotOrder;
 

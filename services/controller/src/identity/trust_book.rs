@@ -207,7 +207,9 @@ impl TrustBook for KeystoneTrusts {
         let owner = caller.owner();
         let known = catalog.read().await?.get_trust(&caller.project, &caller.user).await?;
         let roles = self.lent_roles(profile);
-        let trust_id = keystone.make_trust(&owner, roles.clone(), token).await.map_err(Error::Trust)?;
+        let held = known.as_ref().map(|known| known.trust_id.as_str());
+        let trust_id =
+            keystone.make_trust(&owner, roles.clone(), (token, held)).await.map_err(Error::Trust)?;
         let now = clock.now();
         let row = TrustRow {
             id: known.as_ref().map_or_else(|| Entropy.uuid(), |known| known.id),
@@ -224,7 +226,11 @@ impl TrustBook for KeystoneTrusts {
         };
         let written = self.write(known.as_ref(), &row).await;
         if !matches!(written, Ok(true)) {
-            self.drop_unneeded(&row.trust_id, caller).await;
+            // Whoever was faster may have found the same one.
+            let held = catalog.read().await?.get_trust(&caller.project, &caller.user).await?;
+            if held.is_none_or(|held| held.trust_id != row.trust_id) {
+                self.drop_unneeded(&row.trust_id, caller).await;
+            }
             written?;
             return self.check(&owner).await;
         }

@@ -7,8 +7,8 @@ use super::asked::Asked;
 use super::body::Body;
 use super::error::Reply;
 use super::path::path_id;
-use crate::app::leftovers::{self, Request, Sweep};
 use crate::app::Action;
+use crate::app::leftovers::{self, Request, Sweep};
 
 pub(super) async fn start(asked: Asked, body: Body<NewSweepBody>) -> Result<HttpResponse, Reply> {
     let wanted = body.0.leftovers;

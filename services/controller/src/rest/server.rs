@@ -16,7 +16,8 @@ use super::body::BODY_SIZE_MAX;
 use super::error::Reply;
 use super::request_id::name_request;
 use super::{
-    Authenticator, dead_letters, health, leftovers, restores, sagas, snapshots, status, targets, trusts, workloads,
+    Authenticator, dead_letters, health, leftovers, restores, sagas, snapshots, status, targets, trusts,
+    workloads,
 };
 use crate::state::AppState;
 

@@ -58,8 +58,8 @@ pub(super) async fn delete(
     query: web::Query<DeleteQuery>,
 ) -> Result<HttpResponse, Reply> {
     let database_only = query.database_only.as_deref().unwrap_or_default().parse::<LooseBool>();
-    let database_only =
-        database_only.map_err(|reason| Reply::invalid("QUERY_INVALID", format!("database_only: {reason}")))?;
+    let database_only = database_only
+        .map_err(|reason| Reply::invalid("QUERY_INVALID", format!("database_only: {reason}")))?;
     let how = Clearing::Delete { database_only: database_only.0 };
     clear(asked, &path.1, Action::WorkloadDelete, how).await
 }

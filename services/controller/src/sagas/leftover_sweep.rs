@@ -149,9 +149,11 @@ fn judge_leftovers() -> Step<LeftoverSweep> {
 
 fn remove(name: &'static str, is_ours: fn(Kind) -> bool) -> Step<LeftoverSweep> {
     Step::new(name)
-        .branches(move |params: &Params, facts: &Facts| {
-            if params.is_removed { count(removable(facts, is_ours).len()) } else { 0 }
-        })
+        .branches(
+            move |params: &Params, facts: &Facts| {
+                if params.is_removed { count(removable(facts, is_ours).len()) } else { 0 }
+            },
+        )
         .action(move |ctx: &Ctx, branch| {
             let Leftover { owner, thing, .. } = &removable(ctx.facts, is_ours)[usize::from(branch)];
             let (project_id, user_id) = (owner.project_id.to_string(), owner.user_id.to_string());
@@ -159,12 +161,14 @@ fn remove(name: &'static str, is_ours: fn(Kind) -> bool) -> Step<LeftoverSweep> 
             let looks_twice = false;
             let subject = format!("{} {}", thing.name, thing.id);
             let remote = match thing.kind {
-                Kind::Instance | Kind::Port => {
-                    Remote::cloud(cmd::DeleteInstance { header, project_id, tag, user_id, looks_twice }, subject)
-                }
-                Kind::Volume => {
-                    Remote::cloud(cmd::DeleteVolume { header, project_id, tag, user_id, looks_twice }, subject)
-                }
+                Kind::Instance | Kind::Port => Remote::cloud(
+                    cmd::DeleteInstance { header, project_id, tag, user_id, looks_twice },
+                    subject,
+                ),
+                Kind::Volume => Remote::cloud(
+                    cmd::DeleteVolume { header, project_id, tag, user_id, looks_twice },
+                    subject,
+                ),
                 Kind::VolumeSnapshot => Remote::cloud(
                     cmd::DeleteVolumeSnapshots { header, project_id, tag, user_id, looks_twice },
                     subject,
@@ -186,7 +190,8 @@ fn remove(name: &'static str, is_ours: fn(Kind) -> bool) -> Step<LeftoverSweep> 
 
 /// One for each tag: they are removed by it.
 fn removable(facts: &Facts, is_ours: fn(Kind) -> bool) -> Vec<Leftover> {
-    let mut all: Vec<Leftover> = facts.leftovers.iter().filter(|it| it.may_be_removed && is_ours(it.thing.kind)).cloned().collect();
+    let mut all: Vec<Leftover> =
+        facts.leftovers.iter().filter(|it| it.may_be_removed && is_ours(it.thing.kind)).cloned().collect();
     all.sort_by(|a, b| (&a.thing.tag, a.thing.kind).cmp(&(&b.thing.tag, b.thing.kind)));
     all.dedup_by(|a, b| a.thing.tag == b.thing.tag);
     all

@@ -45,5 +45,6 @@ impl Saga for WorkloadReset {
 // record_reset: the pivot
 
 fn record_reset() -> Step<WorkloadReset> {
-    Step::new("record_reset").action(|ctx: &saga::Ctx<WorkloadReset>, _| CatalogOp::RecordReset(ctx.params.clone()).into())
+    Step::new("record_reset")
+        .action(|ctx: &saga::Ctx<WorkloadReset>, _| CatalogOp::RecordReset(ctx.params.clone()).into())
 }

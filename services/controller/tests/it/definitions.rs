@@ -2,6 +2,7 @@
 
 use controller::sagas::base_release::{self, BaseRelease, NeedlessBase};
 use controller::sagas::clearing;
+use controller::sagas::leftover_sweep::{self, LeftoverSweep};
 use controller::sagas::restore_new::{self, RestoreInstance, RestoreNew};
 use controller::sagas::snapshot_create::{self, SnapshotCreate};
 use controller::sagas::workload_delete::WorkloadDelete;
@@ -173,4 +174,16 @@ fn a_deletion_fails_repeats_and_crashes_well_at_each_step() {
 #[test]
 fn a_release_of_bases_fails_repeats_and_crashes_well_at_each_step() {
     check_all::<BaseRelease>(&make_release());
+}
+
+#[test]
+fn a_sweep_of_leftovers_fails_repeats_and_crashes_well_at_each_step() {
+    let owner =
+        leftover_sweep::Whose { project_id: "acme".parse().unwrap(), user_id: "alice".parse().unwrap() };
+    check_all::<LeftoverSweep>(&leftover_sweep::Params {
+        project_id: "acme".parse().unwrap(),
+        owners: vec![owner],
+        age_min_seconds: 0,
+        is_removed: true,
+    });
 }

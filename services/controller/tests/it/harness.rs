@@ -8,8 +8,8 @@ use catalog::{
     Catalog, OutboxRow, RestoreKind, RestoreRow, SagaRow, SnapshotRow, WorkloadInstanceRow, WorkloadRow,
 };
 use controller::engine::{
-    Accepted, ClearingOrder, Decision, Engine, JobResult, Outcome, RestoreInstance, RestoreOrder, SnapshotOrder, Timing,
-    Verdict, Worker,
+    Accepted, ClearingOrder, Decision, Engine, JobResult, Outcome, RestoreInstance, RestoreOrder,
+    SnapshotOrder, Timing, Verdict, Worker,
 };
 use controller::sagas::remote::Command;
 use model::{

@@ -38,7 +38,11 @@ async fn a_reset_removes_bases_and_records_of_changes_until_the_next_snapshot() 
     harness.play(|_| None).await;
     assert_eq!(harness.saga(saga).await.phase, "succeeded");
     assert_eq!((volume_snapshots(&harness).len(), kept_count(&harness).await), (0, 0));
-    assert_eq!(harness.world.drops.values().collect::<Vec<_>>(), [&1, &1], "each instance with a local disk, once");
+    assert_eq!(
+        harness.world.drops.values().collect::<Vec<_>>(),
+        [&1, &1],
+        "each instance with a local disk, once"
+    );
     assert_eq!(status(&harness).await, WorkloadState::Available);
     harness.assert_nothing_held().await;
     assert!(harness.catalog.read().await.unwrap().is_workload_reset(workload_id()).await.unwrap());
@@ -51,7 +55,8 @@ async fn a_reset_removes_bases_and_records_of_changes_until_the_next_snapshot() 
 async fn a_reset_goes_on_without_an_instance_that_is_gone_and_fails_where_the_cloud_refuses() {
     let mut harness = start_with_bases().await;
     let saga = harness.start_clearing(false).await;
-    let gone = |verb: &str| (verb == "drop_changes").then(|| Failure::permanent("INSTANCE_DELETED", "it is gone"));
+    let gone =
+        |verb: &str| (verb == "drop_changes").then(|| Failure::permanent("INSTANCE_DELETED", "it is gone"));
     harness
         .play(|sent| match sent.verb() {
             "delete_volume_snapshots" => Some(Failure::permanent("TRUST_REVOKED", "it was revoked")),
@@ -153,7 +158,10 @@ async fn a_needless_base_goes_and_its_volume_is_told_of_by_name() {
     let facts = harness.facts();
     let told: Vec<_> = facts.iter().filter(|(key, _)| key == "evt.acme.volume.left_behind").collect();
     assert_eq!(told.len(), 2, "each once");
-    assert!(told.iter().all(|(_, fact)| fact.message.contains("volume db-data (") && fact.code == "VOLUME_LEFT_BEHIND"));
+    assert!(
+        told.iter()
+            .all(|(_, fact)| fact.message.contains("volume db-data (") && fact.code == "VOLUME_LEFT_BEHIND")
+    );
     let left = harness.catalog.read().await.unwrap().list_volumes_left(Some(workload_id())).await.unwrap();
     assert_eq!((left.len(), left[0].name.as_str()), (2, "db-data"));
     harness.assert_nothing_held().await;

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cloud::{DiskDescription, Flavor, InstanceDescription};
 use controller::sagas::answer::Answer;
+use controller::sagas::base_release::BaseRelease;
 use controller::sagas::catalog_op::{
     CatalogAnswer, CatalogOp, LineageLease, LineagesAcquired, PinnedDisk, PinnedInstance, SnapshotBegun,
     SnapshotPinned,
 };
-use controller::sagas::base_release::BaseRelease;
 use controller::sagas::clearing::{ClearingBegun, TaggedBase};
+use controller::sagas::leftover_sweep::{Kind, Leftover, LeftoverSweep, Tagged, Whose};
 use controller::sagas::remote::Command;
 use controller::sagas::restore_new::RestoreNew;
 use controller::sagas::snapshot_create::SnapshotCreate;
@@ -125,7 +126,8 @@ impl World {
     pub(crate) fn carry_out(&mut self, command: &Command) -> Answer {
         match command {
             Command::DescribeInstance(it) => {
-                let instance = make_instance_with(it.instance_id.parse().unwrap(), self.disk_count, self.disk_shift);
+                let instance =
+                    make_instance_with(it.instance_id.parse().unwrap(), self.disk_count, self.disk_shift);
                 let description = serde_json::to_vec(&instance).unwrap();
                 Answer::InstanceDescribed(rep::InstanceDescribed { description })
             }
@@ -286,7 +288,10 @@ impl World {
             CatalogOp::ForgetOrphanedBases { .. } => CatalogAnswer::BasesOrphaned(Vec::new()),
             CatalogOp::BeginClearing(_) => {
                 self.create("begun".to_owned());
-                let base = |number| TaggedBase { subject: "a volume".to_owned(), tag: format!("saga/step/{number}") };
+                let base = |number| TaggedBase {
+                    subject: "a volume".to_owned(),
+                    tag: format!("saga/step/{number}"),
+                };
                 CatalogAnswer::ClearingBegun(ClearingBegun {
                     user_id: "alice".parse().unwrap(),
                     instance_ids: vec![InstanceId::from_uuid(make_uuid(10))],
@@ -300,7 +305,11 @@ impl World {
                 self.create("leases".to_owned());
                 CatalogAnswer::BasesLeased((0..params.bases.len()).collect())
             }
-            CatalogOp::JudgeLeftovers { .. } => CatalogAnswer::LeftoversJudged(Vec::new()),
+            // One of each kind, whatever was found.
+            CatalogOp::JudgeLeftovers { .. } => {
+                let kinds = [Kind::Instance, Kind::Volume, Kind::VolumeSnapshot].into_iter();
+                CatalogAnswer::LeftoversJudged(kinds.zip(0..).map(leftover).collect())
+            }
             CatalogOp::ReleaseBaseLeases(_) | CatalogOp::RecordBaseRelease { .. } => self.forget("leases"),
             CatalogOp::ReleaseSnapshot(_)
             | CatalogOp::RecordRestore { .. }
@@ -356,7 +365,18 @@ macro_rules! plays {
         }
     )*};
 }
-plays!(SnapshotCreate, RestoreNew, WorkloadReset, WorkloadDelete, BaseRelease);
+plays!(SnapshotCreate, RestoreNew, WorkloadReset, WorkloadDelete, BaseRelease, LeftoverSweep);
+
+fn leftover((kind, number): (Kind, u32)) -> Leftover {
+    let (id, name) = (number.to_string(), "left".to_owned());
+    Leftover {
+        owner: Whose { project_id: "acme".parse().unwrap(), user_id: "alice".parse().unwrap() },
+        thing: Tagged { kind, id, name, tag: format!("saga/step/{number}") },
+        age_seconds: Some(1),
+        why: "its saga ended".to_owned(),
+        may_be_removed: true,
+    }
+}
 
 fn pinned_disk(instance_id: InstanceId, disk: &DiskDescription) -> PinnedDisk {
     PinnedDisk {

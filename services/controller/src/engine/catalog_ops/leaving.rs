@@ -126,7 +126,9 @@ async fn tell(
              Holdfast, which is gone now: its user may delete it",
             base.instance_id
         );
-        return Ok(ctx.announce_volume(*volume_id, VolumeFact::LeftBehind, ("VOLUME_LEFT_BEHIND", &message)).await?);
+        return Ok(ctx
+            .announce_volume(*volume_id, VolumeFact::LeftBehind, ("VOLUME_LEFT_BEHIND", &message))
+            .await?);
     }
     let message = format!(
         "the volume snapshot that Holdfast kept of volume {volume_name} ({volume_id}) was removed, since {why}: its user may \

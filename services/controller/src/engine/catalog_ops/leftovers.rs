@@ -70,12 +70,8 @@ async fn volumes_left(ctx: &mut OpCtx<'_>) -> Result<Vec<Leftover>, OpError> {
     for row in ctx.tx.list_volumes_left(None).await? {
         let Some(workload) = ctx.tx.get_workload(row.workload_id).await? else { continue };
         let owner = Whose::from(workload.owner());
-        let thing = Tagged {
-            kind: Kind::Volume,
-            id: row.volume_id.to_string(),
-            name: row.name,
-            tag: String::new(),
-        };
+        let thing =
+            Tagged { kind: Kind::Volume, id: row.volume_id.to_string(), name: row.name, tag: String::new() };
         let why = format!(
             "it was to be deleted with instance {}, and stayed because of a volume snapshot of Holdfast that is gone now: its \
              user deletes it",

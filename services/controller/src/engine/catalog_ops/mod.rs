@@ -107,9 +107,7 @@ async fn dispatch(ctx: &mut OpCtx<'_>, op: &CatalogOp) -> OpResult {
             leftovers::judge(ctx, *age_min_seconds, found).await
         }
         CatalogOp::ReleaseBaseLeases(params) => leaving::release_base_leases(ctx, params).await,
-        CatalogOp::RecordBaseRelease { params, leased } => {
-            leaving::record_release(ctx, params, leased).await
-        }
+        CatalogOp::RecordBaseRelease { params, leased } => leaving::record_release(ctx, params, leased).await,
     }
 }
 
