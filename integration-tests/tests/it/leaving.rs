@@ -54,7 +54,7 @@ fn needless_bases_and_leftovers_go_and_a_reset_takes_the_rest() -> Result<()> {
     let cloud = DirectoryCloud::open(&shop.world.places.cloud(), FaultTable::none())?;
     let owner = Owner { project_id: shop.world.spec.project.clone(), user_id: "alice".parse()? };
     let volume: VolumeId = shop.placed[1].disks[1].id.parse()?;
-    for saga in [snapshot.saga_id.to_string(), "018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e8f".to_owned()] {
+    for saga in [snapshot.summary.saga_id.to_string(), "018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e8f".to_owned()] {
         let tag = Tag::from_text(&format!("{saga}/create_volume_snapshots/9"));
         shop.world.block_on(cloud.create_volume_snapshot(&owner, volume, &tag))?;
     }

@@ -69,7 +69,7 @@ fn a_user_deletes_server_and_volumes_after_the_sweep_and_leftovers_are_found() -
     drop(phase);
 
     let phase = Phase::begin("leaving: planted leftovers are found and removed, a base is spared");
-    let saga = snapshot.saga_id;
+    let saga = snapshot.summary.saga_id;
     let mark = |index: u32| format!("holdfast:tag={saga}/create_volume_snapshots/{index}");
     let planted =
         project.create_one(&["volume", "create", "--size", "1", "--property", &mark(7), "planted"])?;
