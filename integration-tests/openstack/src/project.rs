@@ -91,11 +91,11 @@ impl Project {
 
     /// Starts a server from a new volume that goes with it, and waits until it is active.
     pub fn create_server_with_its_volume(&self, name: &str) -> Result<String> {
-        let image = id_of(&self.json(&["image", "show", &self.lab.image])?)?;
-        let device = format!(
-            "uuid={image},source_type=image,destination_type=volume,volume_size=1,boot_index=0,delete_on_termination=true"
-        );
-        self.create_volume_server(name, &["--block-device", &device])
+        let image = self.lab.image.clone();
+        let server = self.create_volume_server(name, &["--image", &image, "--boot-from-volume", "1"])?;
+        let volume = self.volume_of(&server)?;
+        self.run(&["server", "volume", "update", "--delete-on-termination", &server, &volume])?;
+        Ok(server)
     }
 
     /// Gives the user another role in the project.
