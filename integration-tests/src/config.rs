@@ -22,6 +22,8 @@ pub struct Timing {
     pub saga_deadline_max_ms: u64,
     pub tick_ms: u64,
     pub resend_ms: u64,
+    pub base_look_ms: u64,
+    pub second_look_ms: u64,
 }
 
 impl Timing {
@@ -38,6 +40,8 @@ impl Timing {
             saga_deadline_max_ms: 3_600_000,
             tick_ms: 200,
             resend_ms: 1_000,
+            base_look_ms: 600_000,
+            second_look_ms: 500,
         }
     }
 
@@ -54,6 +58,8 @@ impl Timing {
             saga_deadline_max_ms: 3_600_000,
             tick_ms: 250,
             resend_ms: 5_000,
+            base_look_ms: 600_000,
+            second_look_ms: 2_000,
         }
     }
 }
@@ -91,7 +97,8 @@ impl Writer<'_> {
             "drill_file = {faults:?}\n\n{bus}\n[database]\nurl = \"sqlite:{database}\"\n\n[rest]\nlisten = \"127.0.0.1:0\"\n\
              address_file = {address:?}\n\n{auth}\n{cloud}\n[[target]]\nname = \"main\"\npath = {target:?}\n\n\
              [timing]\nlease_ttl_ms = {ttl}\nretry_base_ms = {base}\nretry_cap_ms = {cap}\n\
-             step_deadline_max_ms = {step_max}\nsaga_deadline_max_ms = {saga_max}\ntick_ms = {tick}\n\n{broker}\n{notifications}\n{health}\n{grants}",
+             step_deadline_max_ms = {step_max}\nsaga_deadline_max_ms = {saga_max}\ntick_ms = {tick}\n\
+             base_look_ms = {base_look}\nsecond_look_ms = {second_look}\n\n{broker}\n{notifications}\n{health}\n{grants}",
             faults = self.places.faults(),
             bus = self.bus("controller", "holdfast-controller", password)?,
             database = database.join("catalog.sqlite").display(),
@@ -105,6 +112,8 @@ impl Writer<'_> {
             step_max = timing.step_deadline_max_ms,
             saga_max = timing.saga_deadline_max_ms,
             tick = timing.tick_ms,
+            base_look = timing.base_look_ms,
+            second_look = timing.second_look_ms,
             broker = self.broker(monitor)?,
             notifications = self.notifications(),
             health = self.health("controller"),

@@ -34,8 +34,10 @@ mod snapshot;
 mod snapshot_parts;
 mod timer;
 mod trust;
+mod volume_left;
 mod words;
 mod workload;
+mod workload_reset;
 
 pub use database::{Backend, Catalog, TxFuture};
 pub use error::{Error, Result};
@@ -43,7 +45,7 @@ pub use figures::{SagaCount, StuckSaga, WorkerLoad};
 pub use intake::IntakeKeyRow;
 pub use job::{JobFilter, JobGrant, JobProgress, JobRow};
 pub use lineage::{LineageRow, NewLineage};
-pub use lineage_base::LineageBaseRow;
+pub use lineage_base::{KeptBaseRow, LineageBaseRow};
 pub use notification::NotificationRow;
 pub use outbox::{OutboxDepth, OutboxRow};
 pub use restore::{RestoreFilter, RestoreRow};
@@ -56,6 +58,7 @@ pub use statement::statement_names;
 pub use timer::TimerRow;
 pub use trust::{TrustFilter, TrustRow};
 pub use tx::Tx;
+pub use volume_left::VolumeLeftRow;
 pub use words::{
     BranchKey, JobDirection, JobState, PartStatus, RestoreKind, ServiceKind, SubjectKind, TimerKind,
     TrustState,

@@ -1,6 +1,6 @@
 //! Volume snapshots that are kept as the bases of the next snapshots: one of a lineage at most, of its newest snapshot.
 
-use model::{LineageId, SnapshotId, VolumeSnapshotId};
+use model::{DiskId, InstanceId, LineageId, SagaId, SnapshotId, VolumeSnapshotId, WorkloadId};
 
 use crate::error::Result;
 use crate::statement::statements;
@@ -18,9 +18,21 @@ pub struct LineageBaseRow {
     pub tag: String,
 }
 
+/// A base with what the catalog knows of its disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptBaseRow {
+    pub base: LineageBaseRow,
+    pub workload_id: WorkloadId,
+    pub instance_id: InstanceId,
+    pub disk_id: DiskId,
+    /// Who works on the lineage.
+    pub holder_saga_id: Option<SagaId>,
+}
+
 statements! {
     INSERT_LINEAGE_BASE = "INSERT INTO lineage_base (lineage_id, snapshot_id, volume_snapshot_id, tag) VALUES (?, ?, ?, ?)";
     GET_LINEAGE_BASE = "SELECT lineage_id, snapshot_id, volume_snapshot_id, tag FROM lineage_base WHERE lineage_id = ?";
+    LIST_KEPT_BASES = "SELECT lineage_base.lineage_id AS lineage_id, lineage_base.snapshot_id AS snapshot_id, lineage_base.volume_snapshot_id AS volume_snapshot_id, lineage_base.tag AS tag, lineage.workload_id AS workload_id, lineage.instance_id AS instance_id, lineage.disk_id AS disk_id, lineage.holder_saga_id AS holder_saga_id FROM lineage_base JOIN lineage ON lineage.id = lineage_base.lineage_id WHERE (? IS NULL OR lineage.workload_id = ?) ORDER BY lineage.workload_id, lineage.instance_id, lineage.disk_id";
     DELETE_LINEAGE_BASE = "DELETE FROM lineage_base WHERE lineage_id = ?";
 }
 
@@ -37,6 +49,12 @@ impl Tx {
         self.execute(&INSERT_LINEAGE_BASE, values).await.map(drop)
     }
 
+    /// All that are kept, of one workload or of all. Shape: by workload, instance, disk.
+    pub async fn list_kept_bases(&mut self, workload: Option<WorkloadId>) -> Result<Vec<KeptBaseRow>> {
+        let rows = self.fetch_all(&LIST_KEPT_BASES, values![workload, workload]).await?;
+        rows.iter().map(KeptBaseRow::read).collect()
+    }
+
     /// Forgets the base; without one, nothing changes.
     pub async fn delete_lineage_base(&mut self, id: LineageId) -> Result<()> {
         self.execute(&DELETE_LINEAGE_BASE, values![id]).await.map(drop)
@@ -50,6 +68,18 @@ impl LineageBaseRow {
             snapshot_id: row.parse("snapshot_id")?,
             volume_snapshot_id: row.parse("volume_snapshot_id")?,
             tag: row.text("tag")?,
+        })
+    }
+}
+
+impl KeptBaseRow {
+    fn read(row: &Row) -> Result<Self> {
+        Ok(Self {
+            base: LineageBaseRow::read(row)?,
+            workload_id: row.parse("workload_id")?,
+            instance_id: row.parse("instance_id")?,
+            disk_id: row.parse("disk_id")?,
+            holder_saga_id: row.parse_opt("holder_saga_id")?,
         })
     }
 }

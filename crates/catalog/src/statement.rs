@@ -39,7 +39,9 @@ pub(crate) fn all() -> impl Iterator<Item = Statement> {
         crate::timer::STATEMENTS,
         crate::trust::STATEMENTS,
         crate::tx::STATEMENTS,
+        crate::volume_left::STATEMENTS,
         crate::workload::STATEMENTS,
+        crate::workload_reset::STATEMENTS,
     ]
     .into_iter()
     .flatten()

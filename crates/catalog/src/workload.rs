@@ -57,6 +57,8 @@ statements! {
     INSERT_WORKLOAD = "INSERT INTO workload (id, project_id, user_id, name, description, status, saga_id, target_id, created_at, updated_at, error_message, keep_base) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     GET_WORKLOAD = "SELECT id, project_id, user_id, name, description, status, saga_id, target_id, created_at, updated_at, error_message, keep_base FROM workload WHERE id = ?";
     LIST_WORKLOADS = "SELECT id, project_id, user_id, name, description, status, saga_id, target_id, created_at, updated_at, error_message, keep_base FROM workload WHERE (? IS NULL OR project_id = ?) AND ((? IS NULL AND status <> 'deleted') OR status = ?) ORDER BY created_at DESC, id DESC LIMIT ?";
+    LIST_OWNERS = "SELECT DISTINCT project_id, user_id FROM workload ORDER BY project_id, user_id";
+    COUNT_WORKLOADS_OF_OWNER = "SELECT COUNT(*) AS count FROM workload WHERE project_id = ? AND user_id = ? AND status <> 'deleted'";
     UPDATE_WORKLOAD = "UPDATE workload SET name = ?, description = ?, updated_at = ? WHERE id = ?";
     UPDATE_WORKLOAD_STATUS = "UPDATE workload SET status = ?, saga_id = ?, error_message = ?, updated_at = ? WHERE id = ? AND status = ? AND ((? IS NULL AND saga_id IS NULL) OR saga_id = ?)";
     INSERT_WORKLOAD_INSTANCE = "INSERT INTO workload_instance (instance_id, workload_id, name) VALUES (?, ?, ?)";
@@ -94,6 +96,21 @@ impl Tx {
         let (project, status) = (filter.project_id.as_ref(), filter.status);
         let values = values![project, project, status, status, limit(filter.limit)];
         self.fetch_all(&LIST_WORKLOADS, values).await?.iter().map(WorkloadRow::read).collect()
+    }
+
+    /// Whoever had a workload ever.
+    pub async fn list_owners(&mut self) -> Result<Vec<Owner>> {
+        let rows = self.fetch_all(&LIST_OWNERS, values![]).await?;
+        let owner =
+            |row: &Row| Ok(Owner { project_id: row.parse("project_id")?, user_id: row.parse("user_id")? });
+        rows.iter().map(owner).collect()
+    }
+
+    /// How many workloads an owner has.
+    pub async fn count_workloads_of(&mut self, owner: &Owner) -> Result<u64> {
+        let values = values![&owner.project_id, &owner.user_id];
+        let row = self.fetch_optional(&COUNT_WORKLOADS_OF_OWNER, values).await?;
+        row.map_or(Ok(0), |row| row.number("count"))
     }
 
     /// Changes what a user may change.

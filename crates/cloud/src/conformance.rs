@@ -78,6 +78,11 @@ async fn check_volume_snapshots(cloud: &dyn Cloud, ground: &Ground) {
     let first = cloud.create_volume_snapshot(owner, volume, &mark).await.expect("a volume snapshot");
     let again = cloud.create_volume_snapshot(owner, volume, &mark).await.expect("the same");
     assert_eq!(first, again, "what bears the tag is found");
+    let of_source = cloud.volume_use(owner, volume).await.expect("it can be looked at");
+    let of_source = of_source.expect("the volume is there");
+    assert_eq!((of_source.is_free, of_source.holders), (false, vec![ground.instance_id]));
+    let of_foreign = cloud.volume_use(owner, ground.foreign_volume_id).await;
+    assert_eq!(of_foreign.expect("it can be looked for"), None, "what is another project's is not there");
     let second = cloud.create_volume_snapshot(owner, volume, &other).await.expect("another one");
     assert_ne!(first, second, "another tag, another effect");
     assert_eq!(tagged(cloud, ground, &mark).await, [(ResourceKind::VolumeSnapshot, first.to_string())]);
@@ -106,6 +111,9 @@ async fn check_volumes_and_instances(cloud: &dyn Cloud, ground: &Ground) {
     let id = cloud.create_volume(owner, &volume).await.expect("a volume");
     assert_eq!(cloud.create_volume(owner, &volume).await.expect("the same"), id);
     assert_eq!(tagged(cloud, ground, &volume.tag).await, [(ResourceKind::Volume, id.to_string())]);
+
+    let unused = cloud.volume_use(owner, id).await.expect("it can be looked at").expect("it is there");
+    assert_eq!((unused.name.as_str(), unused.is_free, unused.holders), ("conformance", true, Vec::new()));
 
     let new = NewInstance {
         name: "conformance".to_owned(),

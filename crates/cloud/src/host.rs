@@ -122,6 +122,9 @@ pub trait Host: fmt::Debug + Send + Sync {
         snapshot: SnapshotId,
         keep_changes: bool,
     ) -> Result<(), Failure>;
+    /// Removes the records of changes of all local disks; succeeds when there are none, and when the instance is not here any
+    /// more. No snapshot of it is under way: a cut that stands is nobody's, and ends.
+    async fn drop_changes(&self, instance: InstanceId) -> Result<(), Failure>;
     /// Finds a disk of an instance of this host at its point in time. Codes: `POINT_IN_TIME_LOST`.
     async fn source_disk(&self, source: &SourceQuery) -> Result<SourceDisk, Failure>;
     /// Whether the moment still stood until now: asked at the end of a transfer, before its manifest is written.

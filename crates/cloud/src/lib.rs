@@ -26,4 +26,4 @@ pub use network::{
 };
 pub use notification::{Notification, Subject};
 pub use placement::{Located, Placement};
-pub use resources::{Cloud, NewInstance, NewVolume, Planned, Resource, ResourceKind, Tag};
+pub use resources::{Cloud, NewInstance, NewVolume, Planned, Resource, ResourceKind, Tag, VolumeUse};

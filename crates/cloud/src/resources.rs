@@ -73,6 +73,15 @@ pub struct Resource {
     pub tag: Option<Tag>,
 }
 
+/// Who uses a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeUse {
+    pub name: String,
+    /// It hangs on nothing, and nobody is about to change that.
+    pub is_free: bool,
+    pub holders: Vec<InstanceId>,
+}
+
 /// What can be left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ResourceKind {
@@ -114,6 +123,8 @@ pub trait Cloud: fmt::Debug + Send + Sync {
         volume: VolumeId,
         tag: &Tag,
     ) -> Result<VolumeSnapshotId, Failure>;
+    /// Who uses a volume; `None`: there is no such volume in the project.
+    async fn volume_use(&self, owner: &Owner, volume: VolumeId) -> Result<Option<VolumeUse>, Failure>;
     /// Deletes the volume snapshots that bear `tag`.
     async fn delete_volume_snapshots(&self, owner: &Owner, tag: &Tag) -> Result<(), Failure>;
     /// Makes an empty volume that reads as zeros.

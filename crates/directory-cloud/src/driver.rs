@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use async_trait::async_trait;
-use cloud::{Cloud, InstanceDescription, NewInstance, NewVolume, Planned, Resource, ResourceKind, Tag};
+use cloud::{
+    Cloud, InstanceDescription, NewInstance, NewVolume, Planned, Resource, ResourceKind, Tag, VolumeUse,
+};
 use model::{Failure, HostName, InstanceId, Owner, ProjectId, VolumeId, VolumeSnapshotId};
 use runtime::{Clock as _, Entropy, FaultTable, SystemClock};
 
@@ -58,6 +60,11 @@ impl Cloud for DirectoryCloud {
         let (project, tag) = (owner.project_id.clone(), tag.clone());
         let create = move |store: &Store| create_volume_snapshot(store, &project, volume, &tag);
         self.effects.perform("create_volume_snapshot", create).await
+    }
+
+    async fn volume_use(&self, owner: &Owner, volume: VolumeId) -> Result<Option<VolumeUse>, Failure> {
+        let project = owner.project_id.clone();
+        self.effects.perform("volume_use", move |store| volume_use(store, &project, volume)).await
     }
 
     async fn delete_volume_snapshots(&self, owner: &Owner, tag: &Tag) -> Result<(), Failure> {
@@ -287,6 +294,18 @@ fn list_resources(store: &Store, project: &ProjectId) -> Result<Vec<Resource>, F
     }
     resources.sort();
     Ok(resources)
+}
+
+fn volume_use(store: &Store, project: &ProjectId, id: VolumeId) -> Result<Option<VolumeUse>, Failure> {
+    let kept = store.volume_record(id)?.filter(|record| record.project == *project);
+    let holder = store.holder(id)?.filter(|instance| instance.project == *project);
+    let name = match (&kept, &holder) {
+        (Some(record), _) => record.name.clone(),
+        (None, Some(instance)) => instance.record.name.clone(),
+        (None, None) => return Ok(None),
+    };
+    let holders: Vec<InstanceId> = holder.into_iter().map(|instance| instance.record.id).collect();
+    Ok(Some(VolumeUse { name, is_free: holders.is_empty(), holders }))
 }
 
 /// `vda`, `vdb`, … for disks that the description does not name.

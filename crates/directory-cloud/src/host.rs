@@ -66,6 +66,12 @@ impl Host for DirectoryHost {
         self.effects.perform("end_cut", move |store| cut::end(store, &record)).await
     }
 
+    /// This cloud keeps no records of changes.
+    async fn drop_changes(&self, id: InstanceId) -> Result<(), Failure> {
+        let host = self.host.clone();
+        self.effects.perform("drop_changes", move |store| own(store, &host, id).map(drop)).await
+    }
+
     async fn source_disk(&self, query: &SourceQuery) -> Result<SourceDisk, Failure> {
         let (host, query) = (self.host.clone(), query.clone());
         let find = move |store: &Store| source_disk(store, &own(store, &host, query.instance_id)?, &query);

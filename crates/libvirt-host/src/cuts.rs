@@ -179,6 +179,24 @@ impl Cuts {
         self.records.save(instance, &record)
     }
 
+    /// See `cloud::Host::drop_changes`.
+    pub(crate) async fn drop_changes(&self, instance: InstanceId) -> Result<(), Error> {
+        let dropped = match self.turn(instance).await {
+            Ok(mut turn) => {
+                turn.record.base = None;
+                self.records.save(instance, &turn.record)?;
+                self.end(&mut turn, false).await?;
+                self.drop_superseded(&mut turn).await
+            }
+            Err(error) => Err(error),
+        };
+        match dropped {
+            // Deleted, or moved with its disks.
+            Err(Error::ForeignInstance { .. }) => self.records.save(instance, &Record::default()),
+            dropped => dropped,
+        }
+    }
+
     /// Waits for the turn, and first sees to it that no checkpoint is left on the domain.
     pub(crate) async fn turn(&self, instance: InstanceId) -> Result<Turn, Error> {
         let mut turn = self.hold(instance).await?;

@@ -56,6 +56,10 @@ impl Host for LibvirtHost {
         self.cuts.end_cut(instance, snapshot, keep_changes).await.map_err(|error| error.failure())
     }
 
+    async fn drop_changes(&self, instance: InstanceId) -> Result<(), Failure> {
+        self.cuts.drop_changes(instance).await.map_err(|error| error.failure())
+    }
+
     async fn source_disk(&self, source: &SourceQuery) -> Result<SourceDisk, Failure> {
         let found = match source.moment {
             Moment::VolumeSnapshot(snapshot) => self.volumes.source(source, snapshot).await,

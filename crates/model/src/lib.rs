@@ -15,6 +15,7 @@ mod size;
 mod snapshot;
 mod time;
 mod transition;
+mod volume_fact;
 mod workload;
 
 pub use cloud_change::CloudChange;
@@ -32,4 +33,5 @@ pub use size::{ByteCount, Extent};
 pub use snapshot::{Consistency, DiskFormat, SnapshotEvent, SnapshotKind, SnapshotState};
 pub use time::Timestamp;
 pub use transition::{IllegalTransition, InvalidState};
+pub use volume_fact::VolumeFact;
 pub use workload::{KeepBase, WorkloadEvent, WorkloadState};

@@ -52,6 +52,12 @@ pub enum SnapshotEvent {
 }
 
 impl SnapshotState {
+    /// Whether there is, or may come to be, something of it on a target.
+    #[must_use]
+    pub const fn holds_data(self) -> bool {
+        !matches!(self, Self::Error | Self::Cancelled | Self::Deleted)
+    }
+
     /// All states, in the order of a life.
     pub const ALL: [Self; 8] = [
         Self::Creating,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cloud::{Cloud, InstanceDescription, NewInstance, NewVolume, Planned, Resource, Tag};
+use cloud::{Cloud, InstanceDescription, NewInstance, NewVolume, Planned, Resource, Tag, VolumeUse};
 use model::{Failure, InstanceId, Owner, VolumeId, VolumeSnapshotId};
 use openstack::Service::Compute;
 use tokio::sync::Semaphore;
@@ -73,6 +73,10 @@ impl Cloud for OpenStackCloud {
         tag: &Tag,
     ) -> Result<VolumeSnapshotId, Failure> {
         snapshots::create(&self.calls(owner).await?, owner, volume, tag).await
+    }
+
+    async fn volume_use(&self, owner: &Owner, volume: VolumeId) -> Result<Option<VolumeUse>, Failure> {
+        volumes::find_use(&self.calls(owner).await?, owner, volume).await
     }
 
     async fn delete_volume_snapshots(&self, owner: &Owner, tag: &Tag) -> Result<(), Failure> {

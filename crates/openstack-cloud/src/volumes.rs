@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cloud::{NewVolume, Tag};
-use model::{ByteCount, ErrorClass, Failure, VolumeId};
+use cloud::{NewVolume, Tag, VolumeUse};
+use model::{ByteCount, ErrorClass, Failure, Owner, VolumeId};
 use openstack::Service::BlockStorage;
 use serde_json::json;
 
@@ -58,6 +58,22 @@ pub(crate) async fn delete(calls: &Calls, tag: &Tag) -> Result<(), Failure> {
         remove(calls, &volume).await?;
     }
     Ok(())
+}
+
+/// Who uses a volume of the project. A shelved instance holds its volumes reserved: those are not free.
+pub(crate) async fn find_use(
+    calls: &Calls,
+    owner: &Owner,
+    id: VolumeId,
+) -> Result<Option<VolumeUse>, Failure> {
+    let found = find(calls, id).await?;
+    let of_owner =
+        |volume: &Volume| volume.tenant_id.as_deref().is_none_or(|it| it == owner.project_id.as_str());
+    Ok(found.filter(of_owner).map(|volume| VolumeUse {
+        is_free: volume.status == "available",
+        holders: volume.attachments.iter().filter_map(|hold| hold.server_id.parse().ok()).collect(),
+        name: volume.name,
+    }))
 }
 
 /// Cinder's sizes are whole GiB; what a disk does not fill is a tail of zeroes.

@@ -101,6 +101,13 @@ impl Error {
         self.status() == Some(404)
     }
 
+    /// Whether the service says of the thing itself that it is not there. A 404 of a web server, or of a service that does not know
+    /// the path, says nothing of the thing: then it may well be there.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.is_not_found() && self.answered().is_some_and(Answered::names_its_thing)
+    }
+
     /// The status of the answer, if there was one.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
@@ -176,6 +183,8 @@ impl Answered {
             403 | 409 | 413 if self.is_about_quota() => "OPENSTACK_QUOTA_EXCEEDED",
             403 => "OPENSTACK_FORBIDDEN",
             404 => "OPENSTACK_NOT_FOUND",
+            // Cinder refuses with 400 what is at work on something else.
+            400 if self.is_about_state() => "OPENSTACK_CONFLICT",
             409 => "OPENSTACK_CONFLICT",
             // 413 was the limit of requests before 429 was one.
             413 if self.retry_after.is_some() => "OPENSTACK_THROTTLED",
@@ -186,8 +195,28 @@ impl Answered {
         }
     }
 
+    fn is_about_state(&self) -> bool {
+        self.message.to_lowercase().contains("status must be")
+    }
+
+    /// All services name what they miss as it stands in the path.
+    fn names_its_thing(&self) -> bool {
+        let path = self.call.url.split('?').next().unwrap_or_default();
+        let known = |segment: &&str| segment.len() > 1 && !matches!(*segment, "v2" | "v3" | "v2.0" | "v2.1");
+        path.rsplit('/').take(4).filter(known).any(|segment| self.message.contains(&decoded(segment)))
+    }
+
     /// Nova refuses with 403, Cinder with 413, Neutron with 409; all of them say that something is exceeded.
     fn is_about_quota(&self) -> bool {
         self.message.to_lowercase().contains("exceed")
     }
+}
+
+/// A segment of a path as it was before it was put there.
+fn decoded(segment: &str) -> String {
+    let pair = format!("x={}", segment.replace('+', "%2B"));
+    url::form_urlencoded::parse(pair.as_bytes())
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
 }

@@ -8,12 +8,17 @@ use url::Url;
 
 use crate::{Error, Service, Session};
 
+/// What one list may bring: a project with more is one that nobody can show, and a service that never ends is none.
+const PAGE_COUNT_MAX: usize = 1000;
+const ITEM_COUNT_MAX: usize = 200_000;
+
 impl Session {
     /// All items of a list, of all its pages. `key` names the list in the body: `/servers/detail`, `servers`.
     ///
     /// Only a path with a `limit` is paged by marker where the service gives no links.
     ///
-    /// Errors: those of the requests; `AnswerInvalid` when a page comes twice, since that would never end.
+    /// Errors: those of the requests; `AnswerInvalid` when a page comes twice, since that would never end, and when there
+    /// are more than 1000 pages or 200 000 items.
     pub async fn list<T: DeserializeOwned>(
         &self,
         service: Service,
@@ -33,6 +38,12 @@ impl Session {
             };
             if !seen.insert(path.clone()) {
                 return Err(invalid("the pages of the list go in a circle".to_owned()));
+            }
+            if seen.len() > PAGE_COUNT_MAX || items.len() + page.len() > ITEM_COUNT_MAX {
+                let reason = format!(
+                    "the list has more than {PAGE_COUNT_MAX} pages or {ITEM_COUNT_MAX} items: delete what is not needed in the project"
+                );
+                return Err(invalid(reason));
             }
             next = next_query(&body, key, &path, &page).map(|query| format!("{bare}?{query}"));
             for item in page {

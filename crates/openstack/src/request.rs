@@ -143,7 +143,7 @@ impl Request {
     /// Sends it and reads the answer; none when the thing is not there.
     pub async fn json_if_found<T: DeserializeOwned>(self) -> Result<Option<T>, Error> {
         match self.json().await {
-            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if error.is_gone() => Ok(None),
             outcome => outcome.map(Some),
         }
     }
@@ -156,7 +156,7 @@ impl Request {
     /// Sends it; that the thing is not there is as good as done: of deletes.
     pub async fn done_or_gone(self) -> Result<(), Error> {
         match self.done().await {
-            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) if error.is_gone() => Ok(()),
             outcome => outcome,
         }
     }

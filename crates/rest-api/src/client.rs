@@ -15,12 +15,12 @@ use url::Url;
 use crate::token_source::{Given, TokenSource};
 use crate::{
     DeadLetter, DeadLetterBody, DeadLetterList, DeadLetterOrder, DeadLetterOutcome, DeadLetterOutcomes,
-    DeadLetterSummary, Error, ErrorBody, ErrorDetail, Health, NewDecision, NewRestore, NewRestoreBody,
-    NewSnapshot, NewSnapshotBody, NewTrust, NewTrustBody, NewWorkload, NewWorkloadBody, REQUEST_ID_HEADER,
-    Restore, RestoreBody, RestoreList, RestoreSummary, Saga, SagaBody, SagaGraph, SagaGraphBody, SagaList,
-    SagaSummary, Snapshot, SnapshotBody, SnapshotList, SnapshotSummary, Status, StatusBody, TOKEN_HEADER,
-    Target, TargetList, Trust, TrustList, TrustValidity, Workload, WorkloadBody, WorkloadList,
-    WorkloadSummary,
+    DeadLetterSummary, Error, ErrorBody, ErrorDetail, Health, LeftoverBody, Leftovers, NewDecision,
+    NewRestore, NewRestoreBody, NewSnapshot, NewSnapshotBody, NewSweep, NewSweepBody, NewTrust, NewTrustBody,
+    NewWorkload, NewWorkloadBody, REQUEST_ID_HEADER, Restore, RestoreBody, RestoreList, RestoreSummary, Saga,
+    SagaBody, SagaGraph, SagaGraphBody, SagaList, SagaStarted, SagaSummary, Snapshot, SnapshotBody,
+    SnapshotList, SnapshotSummary, Status, StatusBody, TOKEN_HEADER, Target, TargetList, Trust, TrustList,
+    TrustValidity, Workload, WorkloadBody, WorkloadList, WorkloadSummary,
 };
 
 /// Every call is a few rows of a database; what takes longer than this hangs.
@@ -152,6 +152,21 @@ impl Client {
         Ok(self.get::<WorkloadBody>(&["workloads", &id.to_string()], &[]).await?.workload)
     }
 
+    /// Removes all that is kept in the cloud for the workload's next increment.
+    pub async fn reset_workload(&self, id: WorkloadId) -> Result<SagaId, Error> {
+        let path = ["workloads", &id.to_string(), "reset"];
+        Ok(self.post::<_, SagaStarted>(&path, &serde_json::json!({})).await?.saga_id)
+    }
+
+    /// Deletes a workload; `database_only`: what is kept elsewhere stays there.
+    pub async fn delete_workload(&self, id: WorkloadId, database_only: bool) -> Result<SagaId, Error> {
+        let mut url = self.url(&["workloads", &id.to_string()]);
+        if database_only {
+            url.query_pairs_mut().append_pair("database_only", "True");
+        }
+        Ok(self.send::<(), SagaStarted>(Method::DELETE, url, None).await?.saga_id)
+    }
+
     /// Takes a snapshot.
     pub async fn create_snapshot(
         &self,
@@ -224,6 +239,16 @@ impl Client {
     /// Shows the state of the whole.
     pub async fn show_status(&self) -> Result<Status, Error> {
         Ok(self.get::<StatusBody>(&["status"], &[]).await?.status)
+    }
+
+    /// Has leftovers looked for in all projects; gives the saga that does it.
+    pub async fn start_sweep(&self, leftovers: NewSweep) -> Result<SagaId, Error> {
+        Ok(self.post::<_, SagaStarted>(&["leftovers"], &NewSweepBody { leftovers }).await?.saga_id)
+    }
+
+    /// Shows what a sweep found so far.
+    pub async fn show_sweep(&self, id: SagaId) -> Result<Leftovers, Error> {
+        Ok(self.get::<LeftoverBody>(&["leftovers", &id.to_string()], &[]).await?.leftovers)
     }
 
     /// Shows a saga with its history.

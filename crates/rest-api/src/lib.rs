@@ -4,6 +4,7 @@
 mod client;
 mod dead_letter;
 mod error;
+mod leftover;
 mod loose;
 mod restore;
 mod saga;
@@ -21,6 +22,7 @@ pub use dead_letter::{
     DeadLetterOutcomes, DeadLetterSummary,
 };
 pub use error::{Error, ErrorBody, ErrorDetail, Fault};
+pub use leftover::{Leftover, LeftoverBody, Leftovers, NewSweep, NewSweepBody, Unseen};
 pub use loose::LooseBool;
 pub use restore::{
     NewRestore, NewRestoreBody, OpenstackOptions, Restore, RestoreBody, RestoreDisk, RestoreInstance,
@@ -28,7 +30,7 @@ pub use restore::{
 };
 pub use saga::{
     NewDecision, Saga, SagaBody, SagaDecision, SagaEvent, SagaGraph, SagaGraphBody, SagaJob, SagaList,
-    SagaStep, SagaSummary,
+    SagaStarted, SagaStep, SagaSummary,
 };
 pub use snapshot::{
     NewSnapshot, NewSnapshotBody, Snapshot, SnapshotBody, SnapshotDisk, SnapshotInstance, SnapshotList,
@@ -44,7 +46,7 @@ pub use token_source::TokenSource;
 pub use trust::{NewTrust, NewTrustBody, Trust, TrustList, TrustMetadata, TrustValidity};
 pub use workload::{
     CloudNotification, Link, NewWorkload, NewWorkloadBody, NewWorkloadInstance, StorageUsage, UsageByKind,
-    Workload, WorkloadBody, WorkloadInstance, WorkloadList, WorkloadSummary,
+    VolumeLeft, Workload, WorkloadBody, WorkloadInstance, WorkloadList, WorkloadSummary,
 };
 
 /// The header that carries the token.

@@ -12,6 +12,12 @@ pub struct SagaBody {
     pub saga: Saga,
 }
 
+/// Reply to a request that only a saga answers; T4O's clients read nothing of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SagaStarted {
+    pub saga_id: SagaId,
+}
+
 /// Reply of `GET /sagas`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SagaList {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{CloudChange, InstanceId, KeepBase, ProjectId, TargetId, WorkloadId};
+use model::{CloudChange, InstanceId, KeepBase, ProjectId, TargetId, VolumeId, WorkloadId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -120,6 +120,9 @@ pub struct Workload {
     /// Ours.
     #[serde(default)]
     pub keep_base: KeepBase,
+    /// Ours: volumes that their cloud meant to delete with an instance, and could not because of a volume snapshot of ours.
+    #[serde(default)]
+    pub volumes_left: Vec<VolumeLeft>,
     pub storage_usage: StorageUsage,
     /// Ours: what the cloud told of its instances and volumes, the newest first.
     #[serde(default)]
@@ -145,6 +148,16 @@ pub struct WorkloadInstance {
     pub name: String,
     #[serde(default)]
     pub metadata: BTreeMap<String, Value>,
+}
+
+/// A user's volume that stayed behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeLeft {
+    pub id: VolumeId,
+    pub name: String,
+    /// With which it was to go.
+    pub instance_id: InstanceId,
+    pub found_at: ApiTime,
 }
 
 /// What a workload's committed snapshots take on the target.

@@ -108,6 +108,21 @@ impl Project {
         Ok(volume)
     }
 
+    /// Starts a server from a new volume that goes with it, and waits until it is active.
+    pub fn create_server_with_its_volume(&self, name: &str) -> Result<String> {
+        let image = self.lab.image.clone();
+        let server = self.create_volume_server(name, &["--image", &image, "--boot-from-volume", "1"])?;
+        let volume = self.volume_of(&server)?;
+        self.run(&["server", "volume", "update", "--delete-on-termination", &server, &volume])?;
+        Ok(server)
+    }
+
+    /// Gives the user another role in the project.
+    pub fn give_role(&self, role: &str) -> Result<()> {
+        let name = &self.name;
+        self.lab.admin(&["role", "add", "--project", name, "--user", name, role], "").map(drop)
+    }
+
     /// The only volume of a server.
     pub fn volume_of(&self, server: &str) -> Result<String> {
         let volumes = self.json(&["server", "volume", "list", server])?;

@@ -21,6 +21,9 @@ use crate::scratch::ScratchFolder;
 /// What a member of a project needs to ask for jobs here.
 const TRUSTEE_ROLE: &str = "member";
 
+/// Bases are looked at soon enough to be waited for, and seldom enough to be no load.
+const QUICK: Timing = Timing { base_look_ms: 3_000, ..Timing::quick() };
+
 /// How fast bytes move, and how long a step is waited for.
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {
@@ -49,8 +52,8 @@ impl Pace {
 
     const fn timing(self) -> Timing {
         match self {
-            Self::Full => Timing::quick(),
-            Self::Slow { .. } => Timing { step_deadline_max_ms: 60_000, ..Timing::quick() },
+            Self::Full => QUICK,
+            Self::Slow { .. } => Timing { step_deadline_max_ms: 60_000, ..QUICK },
         }
     }
 }

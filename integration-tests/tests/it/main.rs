@@ -11,6 +11,7 @@ mod fixture;
 mod full_disks;
 mod intake;
 mod kills;
+mod leaving;
 mod moments;
 mod moved_instance;
 mod nothing_held;

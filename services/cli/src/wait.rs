@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use rest_api::{Restore, Snapshot};
+use rest_api::{Restore, Saga, Snapshot};
 
 use crate::error::{Error, Exit};
 use crate::output::tell;
@@ -84,6 +84,20 @@ impl Watched for Restore {
     }
 }
 
+impl Watched for Saga {
+    fn progress(&self) -> Progress {
+        let summary = &self.summary;
+        Progress {
+            noun: "saga",
+            id: summary.id.to_string(),
+            status: summary.phase.clone(),
+            message: summary.step.clone().unwrap_or_default(),
+            error: error_of(summary.error_msg.as_ref(), summary.error_code.as_ref()),
+            disks: Vec::new(),
+        }
+    }
+}
+
 fn error_of(message: Option<&String>, code: Option<&String>) -> Option<(String, String)> {
     message.map(|message| (message.clone(), code.cloned().unwrap_or_default()))
 }
@@ -92,9 +106,9 @@ impl Progress {
     /// Whether it ended, and how. A snapshot under a restore was committed long before.
     fn ending(&self) -> Option<Result<(), Error>> {
         match self.status.as_str() {
-            "available" => Some(Ok(())),
+            "available" | "succeeded" => Some(Ok(())),
             "restoring" if self.noun == "snapshot" => Some(Ok(())),
-            "error" | "cancelled" | "deleted" => {
+            "error" | "cancelled" | "deleted" | "compensated" | "stuck" | "abandoned" => {
                 let why = match &self.error {
                     Some((message, code)) if code.is_empty() => format!(": {message}"),
                     Some((message, code)) => format!(": {message} [{code}]"),

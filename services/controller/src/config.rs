@@ -168,6 +168,10 @@ pub struct Timing {
     /// A stuck saga is tried again after this long, then after twice as long, and so on up to the cap.
     pub stuck_retry_base_ms: u64,
     pub stuck_retry_cap_ms: u64,
+    /// How often it is looked whether kept bases are still of use.
+    pub base_look_ms: u64,
+    /// How long after what a lost creation may have made was removed it is looked for once more.
+    pub second_look_ms: u64,
     /// How often timers, leases and the outbox are looked at when nothing wakes them.
     pub tick_ms: u64,
 }
@@ -182,6 +186,8 @@ impl Default for Timing {
             saga_deadline_max_ms: 259_200_000,
             stuck_retry_base_ms: 300_000,
             stuck_retry_cap_ms: 86_400_000,
+            base_look_ms: 600_000,
+            second_look_ms: 15_000,
             tick_ms: 1_000,
         }
     }
@@ -192,6 +198,16 @@ impl Timing {
     #[must_use]
     pub const fn lease_ttl(&self) -> Duration {
         Duration::from_millis(self.lease_ttl_ms as u64)
+    }
+    /// See `base_look_ms`.
+    #[must_use]
+    pub const fn base_look(&self) -> Duration {
+        Duration::from_millis(self.base_look_ms)
+    }
+    /// See `second_look_ms`.
+    #[must_use]
+    pub const fn second_look(&self) -> Duration {
+        Duration::from_millis(self.second_look_ms)
     }
     /// See `tick_ms`.
     #[must_use]
@@ -222,6 +238,8 @@ impl Config {
             ("saga_deadline_max_ms", timing.saga_deadline_max_ms),
             ("stuck_retry_base_ms", timing.stuck_retry_base_ms),
             ("stuck_retry_cap_ms", timing.stuck_retry_cap_ms),
+            ("base_look_ms", timing.base_look_ms),
+            ("second_look_ms", timing.second_look_ms),
             ("tick_ms", timing.tick_ms),
         ] {
             if value == 0 {

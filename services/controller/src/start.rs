@@ -15,8 +15,8 @@ use service_kit::{Service, StartError, own_host};
 use crate::actors::cloud_worker::CloudWorker;
 use crate::actors::fact_emitter::Outlet;
 use crate::actors::{
-    cloud_consumer, fact_emitter, heartbeat_consumer, intake_consumer, lease_keeper, notification_listener,
-    outbox_relay, reply_consumer, status_keeper, timer_keeper,
+    base_keeper, cloud_consumer, fact_emitter, heartbeat_consumer, intake_consumer, lease_keeper,
+    notification_listener, outbox_relay, reply_consumer, status_keeper, timer_keeper,
 };
 use crate::cloud_jobs::CloudJobs;
 use crate::config::{Config, Rest};
@@ -61,14 +61,17 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
 
     BusSession::start(&service, &session);
     outbox_relay::start(&service, &session, engine.clone(), (catalog.clone(), Arc::clone(&clock)), tick);
-    let jobs = CloudJobs::new(cloud, targets).with_trusts(identity.trust_book());
-    let worker = CloudWorker::new(&service, &session, engine.clone(), jobs);
+    let jobs = CloudJobs::new(cloud, targets)
+        .with_trusts(identity.trust_book())
+        .with_second_look(config.timing.second_look());
+    let worker = CloudWorker::new(&service, &session, engine.clone(), (jobs, Arc::clone(&clock)));
     worker.resume(&catalog).await.map_err(|error| refused(&error))?;
     fact_emitter::start(&service, &session, outlet);
     cloud_consumer::start(&service, &session, engine.clone(), worker);
     reply_consumer::start(&service, &session, engine.clone(), signs.clone());
     heartbeat_consumer::start(&service, &session, engine.clone(), signs.clone());
     status_keeper::start(&service, gatherer, signs, board_writer);
+    base_keeper::start(&service, state.clone(), config.timing.base_look());
     timer_keeper::start(&service, engine.clone(), catalog.clone(), Arc::clone(&clock), tick);
     lease_keeper::start(&service, &session, engine, (catalog, clock), tick);
     intake_consumer::start(&service, &session, state.clone(), config.intake_grants.clone());

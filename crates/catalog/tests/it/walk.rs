@@ -6,7 +6,7 @@ use catalog::{
     Catalog, DiskProgress, IntakeKeyRow, JobDirection, JobFilter, JobGrant, JobProgress, JobState,
     LineageBaseRow, NotificationRow, OutboxDepth, PartStatus, RestoreFilter, SagaCount, SagaEventRow,
     SagaFilter, ServiceKind, ServiceSign, SnapshotFilter, SubjectKind, TimerKind, TimerRow, TrustFilter,
-    TrustRow, TrustState, WorkloadFilter, WorkloadInstanceRow, WorkloadRow, statement_names,
+    TrustRow, TrustState, VolumeLeftRow, WorkloadFilter, WorkloadInstanceRow, WorkloadRow, statement_names,
 };
 use model::{
     ByteCount, CloudChange, Consistency, InstanceId, LineageId, RestoreEvent, RestoreState, SnapshotEvent,
@@ -71,7 +71,34 @@ async fn walk_workload(catalog: &Catalog) -> WorkloadRow {
     assert_eq!(tx.list_workloads(&filter).await.unwrap(), [row.clone()], "the deleted one is not listed");
     let filter = WorkloadFilter { project_id: Some("other".parse().unwrap()), ..WorkloadFilter::default() };
     assert_eq!(tx.list_workloads(&filter).await.unwrap(), []);
+    assert_eq!(tx.list_owners().await.unwrap(), [row.owner()], "the deleted one was theirs, too");
+    assert_eq!(tx.count_workloads_of(&row.owner()).await.unwrap(), 1);
+    drop(tx);
+    walk_leaving(catalog, &row).await;
     row
+}
+
+async fn walk_leaving(catalog: &Catalog, workload: &WorkloadRow) {
+    let row = VolumeLeftRow {
+        volume_id: id(VolumeId::from_uuid),
+        workload_id: workload.id,
+        instance_id: id(InstanceId::from_uuid),
+        name: "db-data".to_owned(),
+        found_at: NOW,
+    };
+    let mut tx = catalog.begin().await.unwrap();
+    for _ in 0..2 {
+        tx.insert_volume_left(&row).await.unwrap();
+        tx.insert_workload_reset(workload.id).await.unwrap();
+    }
+    assert!(tx.is_workload_reset(workload.id).await.unwrap());
+    assert_eq!(tx.list_volumes_left(Some(workload.id)).await.unwrap(), std::slice::from_ref(&row));
+    assert_eq!(tx.list_volumes_left(None).await.unwrap().len(), 1);
+    tx.delete_volume_left(row.volume_id).await.unwrap();
+    tx.delete_workload_reset(workload.id).await.unwrap();
+    assert_eq!(tx.list_volumes_left(None).await.unwrap(), []);
+    assert!(!tx.is_workload_reset(workload.id).await.unwrap());
+    tx.commit().await.unwrap();
 }
 
 async fn walk_snapshot(catalog: &Catalog, workload: &WorkloadRow) {
@@ -157,7 +184,11 @@ async fn walk_lineage_base(tx: &mut catalog::Tx, lineage_id: LineageId, snapshot
         tag: "saga/step/0".to_owned(),
     };
     tx.set_lineage_base(&base).await.unwrap();
-    assert_eq!(tx.get_lineage_base(lineage_id).await.unwrap(), Some(base));
+    assert_eq!(tx.get_lineage_base(lineage_id).await.unwrap(), Some(base.clone()));
+    let kept = tx.list_kept_bases(None).await.unwrap();
+    assert_eq!((kept.len(), &kept[0].base), (1, &base));
+    assert!(kept[0].holder_saga_id.is_some());
+    assert_eq!(tx.list_kept_bases(Some(kept[0].workload_id)).await.unwrap(), kept);
     tx.delete_lineage_base(lineage_id).await.unwrap();
     assert_eq!(tx.get_lineage_base(lineage_id).await.unwrap(), None);
 }
@@ -352,7 +383,7 @@ async fn walk_bus(catalog: &Catalog) {
     tx.savepoint().await.unwrap();
     tx.rollback_to_savepoint().await.unwrap();
     let ledger = tx.ledger().await.unwrap();
-    assert_eq!((ledger.len(), ledger["outbox"], ledger["timer"]), (17, 1, 0));
+    assert_eq!((ledger.len(), ledger["outbox"], ledger["timer"]), (19, 1, 0));
     assert_eq!(tx.ledger_of_held().await.unwrap()["locked_workload"], 0);
     tx.commit().await.unwrap();
 }

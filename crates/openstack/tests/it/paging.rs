@@ -71,3 +71,15 @@ async fn an_answer_without_the_list_is_an_error() {
     let error = fake.session().list::<Value>(Service::Compute, "/servers", "servers").await.unwrap_err();
     assert!(error.to_string().contains("there is no list \"servers\""), "{error}");
 }
+
+#[tokio::test]
+async fn a_list_that_does_not_end_is_an_error() {
+    let fake = Fake::start(|seen| page(seen, usize::MAX, true)).await;
+    let all = fake.session().list::<Value>(Service::Compute, "/servers/detail?limit=1", "servers").await;
+    let error = all.unwrap_err();
+    assert!(
+        matches!(&error, Error::AnswerInvalid { reason, .. } if reason.contains("1000 pages")),
+        "{error}"
+    );
+    assert_eq!(fake.seen().len(), 1001);
+}

@@ -132,3 +132,26 @@ async fn no_secret_is_in_what_is_printed() {
     assert!(!printed.contains("s3cret-pass") && !printed.contains("token-0"), "{printed}");
     assert!(printed.contains("alice of domain default"), "{printed}");
 }
+
+async fn found(reply: Reply) -> Result<Option<Value>, openstack::Error> {
+    let fake = Fake::start(move |_| reply.clone()).await;
+    fake.session().get(Service::BlockStorage, "/volumes/4d1e-7?a=b").json_if_found().await
+}
+
+#[tokio::test]
+async fn only_the_things_own_404_says_that_it_is_gone() {
+    let own = json!({ "itemNotFound": { "code": 404, "message": "Volume 4d1e-7 could not be found." } });
+    assert_eq!(found(Reply::Json(404, own)).await.unwrap(), None);
+    let of_path = json!({ "itemNotFound": { "code": 404, "message": "The resource could not be found." } });
+    for reply in [Reply::Json(404, of_path), Reply::Text(404, Vec::new(), "<h1>Not Found</h1>".to_owned())] {
+        let error = found(reply).await.unwrap_err();
+        assert!(error.is_not_found() && !error.is_gone(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_another_state_than_it_must_be_is_tried_again() {
+    let cinder = "Invalid snapshot: Snapshot status must be available or error.";
+    let reply = Reply::Json(400, json!({ "badRequest": { "code": 400, "message": cinder } }));
+    check(&refused(reply).await, "OPENSTACK_CONFLICT", ErrorClass::Contention, cinder);
+}

@@ -1,12 +1,14 @@
 //! `holdfast workload …`
 
 use clap::{Args, Subcommand};
-use model::KeepBase;
-use rest_api::{NewWorkload, NewWorkloadInstance, Workload};
+use model::{KeepBase, SagaId};
+use rest_api::{Client, NewWorkload, NewWorkloadInstance, Workload};
 
 use super::Session;
 use crate::error::Error;
 use crate::names::find_workload;
+use crate::output::tell;
+use crate::wait;
 
 const LIST_COLUMNS: &[&str] = &["id", "name", "status", "created_at"];
 const SHOW_COLUMNS: &[&str] = &[
@@ -20,6 +22,8 @@ const SHOW_COLUMNS: &[&str] = &[
     "created_at",
     "updated_at",
 ];
+const LEFT_COLUMNS: &[&str] = &["id", "name", "instance_id", "found_at"];
+const STARTED_COLUMNS: &[&str] = &["id", "kind", "phase", "error_code", "error_msg"];
 const INSTANCE_COLUMNS: &[&str] = &["id", "name"];
 const NOTIFICATION_COLUMNS: &[&str] = &["happened_at", "change", "subject", "subject_id", "detail"];
 
@@ -40,6 +44,29 @@ pub(crate) enum Verb {
     Show {
         /// Id or name.
         workload: String,
+    },
+    /// Removes what is kept in the cloud for the next increment: the next snapshot is full.
+    #[command(after_help = "Examples:\n  holdfast workload reset web --wait")]
+    Reset {
+        /// Id or name.
+        workload: String,
+        /// Wait until it is done.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Deletes a workload that has no snapshots any more.
+    #[command(after_help = "Examples:
+  holdfast workload delete web --wait
+  holdfast workload delete web --database-only")]
+    Delete {
+        /// Id or name.
+        workload: String,
+        /// Leave in the cloud what is kept there, as when it cannot be asked any more.
+        #[arg(long)]
+        database_only: bool,
+        /// Wait until it is done.
+        #[arg(long)]
+        wait: bool,
     },
 }
 
@@ -86,8 +113,31 @@ impl Verb {
                 let id = find_workload(&client, &workload).await?;
                 show(session, &client.show_workload(id).await?)
             }
+            Self::Reset { workload, wait } => {
+                let id = find_workload(&client, &workload).await?;
+                follow(session, &client, client.reset_workload(id).await?, wait).await
+            }
+            Self::Delete { workload, database_only, wait } => {
+                let id = find_workload(&client, &workload).await?;
+                follow(session, &client, client.delete_workload(id, database_only).await?, wait).await
+            }
         }
     }
+}
+
+/// Shows the saga that does it, at its end where that is waited for.
+async fn follow(
+    session: &Session<'_>,
+    client: &Client,
+    id: SagaId,
+    is_waited_for: bool,
+) -> Result<(), Error> {
+    if !is_waited_for {
+        return session.output.show(&client.show_saga(id).await?, STARTED_COLUMNS);
+    }
+    let (saga, ending) = wait::wait(|| client.show_saga(id)).await?;
+    session.output.show(&saga, STARTED_COLUMNS)?;
+    ending
 }
 
 /// T4O's command line takes `--instance instance-id=<uuid>`.
@@ -101,6 +151,12 @@ fn show(session: &Session<'_>, workload: &Workload) -> Result<(), Error> {
         session.output.list(&workload.instances, INSTANCE_COLUMNS)?;
         if !workload.notifications.is_empty() {
             session.output.list(&workload.notifications, NOTIFICATION_COLUMNS)?;
+        }
+        if !workload.volumes_left.is_empty() {
+            tell(
+                "volumes that stayed behind because of a volume snapshot of Holdfast, which is gone: delete them yourself",
+            );
+            session.output.list(&workload.volumes_left, LEFT_COLUMNS)?;
         }
     }
     Ok(())

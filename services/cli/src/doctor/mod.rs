@@ -1,11 +1,13 @@
 //! `holdfast doctor`: looks for what is wrong. Each check has a code of its own, so that scripts and people find the same
-//! row in docs/errors.md. It changes nothing.
+//! row in docs/errors.md. It changes nothing, but for leftovers that are to be removed.
 
 mod client;
+mod leftovers;
 mod local;
 mod service;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use model::ByteCount;
@@ -23,6 +25,7 @@ const COLUMNS: &[&str] = &["check", "result", "code", "message"];
   holdfast doctor -f json
   holdfast doctor --controller-config /etc/holdfast/controller.toml
   holdfast doctor --datamover-config /etc/holdfast/datamover.toml
+  holdfast doctor --leftovers --older-than 2h --remove
 
 Exit code 1 when a check fails; warnings alone give 0.")]
 pub(crate) struct Doctor {
@@ -32,6 +35,15 @@ pub(crate) struct Doctor {
     /// Check what a datamover on this machine needs.
     #[arg(long, value_name = "FILE")]
     datamover_config: Option<PathBuf>,
+    /// Show what sagas that are over left in the cloud, and nothing else; for operators.
+    #[arg(long, conflicts_with_all = ["controller_config", "datamover_config"])]
+    leftovers: bool,
+    /// Remove what may be removed of it.
+    #[arg(long, requires = "leftovers")]
+    remove: bool,
+    /// Only of sagas that ended as long ago, for example 90s, 15m, 2h or 3d.
+    #[arg(long, value_name = "AGE", requires = "leftovers", default_value = "1h", value_parser = leftovers::read_age)]
+    older_than: Duration,
 }
 
 /// How one check ended.
@@ -71,6 +83,9 @@ impl Doctor {
     ///
     /// Errors: exit code 1 when one fails.
     pub(crate) async fn run(self, session: &Session<'_>) -> Result<(), Error> {
+        if self.leftovers {
+            return leftovers::run(session, self.remove, self.older_than).await;
+        }
         let is_local = self.controller_config.is_some() || self.datamover_config.is_some();
         let mut checks = Vec::new();
         // With a config at hand, a missing endpoint only says that nobody asked for that part.

@@ -1,6 +1,9 @@
 //! Runs accepted cloud jobs on a bounded number of tasks, and replies over the bus as any worker does. Jobs that a
 //! process left behind are run again at its next start: their effects are found by tag.
 //!
+//! A job ends with its deadline: the saga has given it up by then, and its next attempt waits for its end. What an abandoned call
+//! still does is found by its tag.
+//!
 //! A compensation waits for the action it takes back, where that still runs here; and an action that was given up
 //! meanwhile does not start. So no effect comes after its undo.
 
@@ -16,7 +19,7 @@ use prost::{Message as _, Name as _};
 use proto::common::v1::JobHeader;
 use proto::rep::v1 as rep;
 use proto::rep::v1::job_succeeded::Result as Answer;
-use runtime::Entropy;
+use runtime::{Clock, Entropy};
 use service_kit::telemetry::Chain;
 use service_kit::{Drain, Service, drill};
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore};
@@ -40,6 +43,7 @@ struct Shared {
     engine: Engine,
     jobs: CloudJobs,
     publisher: Publisher,
+    clock: Arc<dyn Clock>,
     slots: Arc<Semaphore>,
     /// One at a time per branch: an action and its compensation.
     branches: Mutex<BTreeMap<BranchId, Arc<AsyncMutex<()>>>>,
@@ -72,7 +76,12 @@ impl Run {
 impl CloudWorker {
     /// Makes the worker; in a drain the jobs that run are awaited.
     #[must_use]
-    pub fn new(service: &Service, session: &Session, engine: Engine, jobs: CloudJobs) -> Self {
+    pub fn new(
+        service: &Service,
+        session: &Session,
+        engine: Engine,
+        (jobs, clock): (CloudJobs, Arc<dyn Clock>),
+    ) -> Self {
         let slots = Arc::new(Semaphore::new(SLOT_COUNT));
         let all = Arc::clone(&slots);
         service.on_drain("cloud jobs", async move {
@@ -83,6 +92,7 @@ impl CloudWorker {
             engine,
             jobs,
             publisher: session.publisher(),
+            clock,
             slots,
             branches: Mutex::default(),
             drain: service.drain(),
@@ -162,11 +172,21 @@ impl Shared {
             drill::maybe_panic("cloud_worker");
             jobs.run(&command).await
         });
-        task.await.unwrap_or_else(|error| {
+        let stop = task.abort_handle();
+        let Ok(ended) = tokio::time::timeout(self.time_left(job), task).await else {
+            stop.abort();
+            return Err(overdue(job).into());
+        };
+        ended.unwrap_or_else(|error| {
             tracing::error!(job_id = %job.id, command = job.command_type, "a cloud job panicked");
             Err(Failure::new(ErrorClass::Bug, "CLOUD_JOB_PANICKED", format!("{}: {error}", job.command_type))
                 .into())
         })
+    }
+
+    /// Until the saga gives the attempt up.
+    fn time_left(&self, job: &JobRow) -> Duration {
+        job.deadline_at.since(self.clock.now())
     }
 
     async fn reply(&self, job: &JobRow, outcome: Result<Answer, JobError>) {
@@ -196,6 +216,12 @@ impl Shared {
             branches.remove(&id);
         }
     }
+}
+
+fn overdue(job: &JobRow) -> Failure {
+    tracing::info!(job_id = %job.id, command = job.command_type, "a cloud job did not end in time");
+    let message = format!("{} did not end in time: the next attempt looks for what it did", job.command_type);
+    Failure::new(ErrorClass::Indeterminate, "CLOUD_JOB_OVERDUE", message)
 }
 
 fn encode(job: &JobRow, outcome: Result<Answer, JobError>) -> (&'static str, String, Vec<u8>) {

@@ -13,8 +13,10 @@
 //! | `outbox_relay` | the outbox | the bus |
 //! | `timer_keeper` | due timers | engine |
 //! | `lease_keeper` | expired leases | engine |
+//! | `base_keeper` | kept bases, the cloud | sagas that remove the needless |
 //! | `status_keeper` | figures of catalog and broker | the status |
 
+pub mod base_keeper;
 pub mod cloud_consumer;
 pub mod cloud_worker;
 pub mod fact_emitter;

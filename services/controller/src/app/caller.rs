@@ -48,6 +48,8 @@ impl FromStr for Role {
 pub enum Action {
     WorkloadRead,
     WorkloadCreate,
+    WorkloadReset,
+    WorkloadDelete,
     SnapshotRead,
     SnapshotCreate,
     SnapshotCancel,
@@ -60,6 +62,7 @@ pub enum Action {
     DeadLetterRead,
     DeadLetterOperate,
     StatusRead,
+    LeftoverSweep,
     TargetRead,
     TrustRead,
     TrustCreate,
@@ -84,6 +87,8 @@ impl Action {
         match self {
             Self::WorkloadRead => "workload:workload_show",
             Self::WorkloadCreate => "workload:workload_create",
+            Self::WorkloadReset => "workload:workload_reset",
+            Self::WorkloadDelete => "workload:workload_delete",
             Self::SnapshotRead => "workload:snapshot_show",
             Self::SnapshotCreate => "workload:workload_snapshot",
             Self::SnapshotCancel => "snapshot:snapshot_cancel",
@@ -96,6 +101,7 @@ impl Action {
             Self::DeadLetterRead => "bus:dead_letter_show",
             Self::DeadLetterOperate => "bus:dead_letter_operate",
             Self::StatusRead => "status:status_show",
+            Self::LeftoverSweep => "leftover:leftover_sweep",
             Self::TargetRead => "target:target_show",
             Self::TrustRead => "workload:trust_show",
             Self::TrustCreate => "workload:trust_create",
@@ -112,6 +118,8 @@ impl Action {
             | Self::TargetRead
             | Self::TrustRead => Needs::Reader,
             Self::WorkloadCreate
+            | Self::WorkloadReset
+            | Self::WorkloadDelete
             | Self::SnapshotCreate
             | Self::SnapshotCancel
             | Self::RestoreCreate
@@ -120,9 +128,11 @@ impl Action {
             | Self::TrustCreate
             | Self::TrustDelete => Needs::Member,
             // These reach across projects: a saga's steps, every service's letters, every host's load.
-            Self::SagaOperate | Self::DeadLetterRead | Self::DeadLetterOperate | Self::StatusRead => {
-                Needs::Admin
-            }
+            Self::SagaOperate
+            | Self::DeadLetterRead
+            | Self::DeadLetterOperate
+            | Self::StatusRead
+            | Self::LeftoverSweep => Needs::Admin,
         }
     }
 }

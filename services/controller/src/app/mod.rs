@@ -7,7 +7,9 @@ mod intake;
 mod retrying;
 mod text;
 
+pub mod bases;
 pub mod dead_letters;
+pub mod leftovers;
 pub mod restores;
 pub mod sagas;
 pub mod snapshots;

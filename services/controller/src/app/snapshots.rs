@@ -1,8 +1,6 @@
 //! Snapshots: taking, listing, showing, cancelling.
 
-use catalog::{
-    SnapshotDiskRow, SnapshotFilter, SnapshotInstanceRow, SnapshotRow, Tx, WorkloadInstanceRow, WorkloadRow,
-};
+use catalog::{SnapshotDiskRow, SnapshotFilter, SnapshotInstanceRow, SnapshotRow, Tx, WorkloadInstanceRow};
 use model::{
     ByteCount, InstanceId, Owner, SagaId, SnapshotId, SnapshotKind, SnapshotState, WorkloadId, WorkloadState,
 };
@@ -15,6 +13,9 @@ use crate::state::AppState;
 
 /// Said when an incremental snapshot was asked for and cannot be.
 const BECAME_FULL: &str = "there is no earlier snapshot to build on: this one is full";
+
+/// Said when an incremental snapshot was asked for after a reset.
+const FULL_AFTER_RESET: &str = "the workload was reset: this snapshot is full";
 
 /// What to take.
 #[derive(Debug, Clone)]
@@ -181,7 +182,7 @@ async fn check(
     {
         return Ok(Checked::Duplicate(duplicate(held.object_id, held.saga_id)));
     }
-    let workload = require_free(&mut tx, caller, request.workload_id).await?;
+    let workload = workloads::require_free(&mut tx, caller, request.workload_id).await?;
     if state.target(workload.target_id).is_none() {
         let message = format!(
             "the backup target {} of workload {} is not in this service's config: an operator must add it",
@@ -213,11 +214,16 @@ async fn insert(
     {
         return Ok(duplicate(held.object_id, held.saga_id));
     }
-    let workload = require_free(&mut tx, caller, row.workload_id).await?;
+    let workload = workloads::require_free(&mut tx, caller, row.workload_id).await?;
     let instances = tx.list_workload_instances(workload.id).await?;
     let has_parent =
         tx.list_lineages(workload.id).await?.iter().any(|lineage| lineage.latest_snapshot_id.is_some());
-    let warning = (row.kind == SnapshotKind::Incremental && !has_parent).then(|| BECAME_FULL.to_owned());
+    let why_full = match (has_parent, tx.is_workload_reset(workload.id).await?) {
+        (false, _) => Some(BECAME_FULL),
+        (true, true) => Some(FULL_AFTER_RESET),
+        (true, false) => None,
+    };
+    let warning = why_full.filter(|_| row.kind == SnapshotKind::Incremental).map(str::to_owned);
     if let Some(warning) = &warning {
         row.kind = SnapshotKind::Full;
         row.progress_message.clone_from(warning);
@@ -245,38 +251,4 @@ async fn insert(
 
 fn duplicate(object_id: uuid::Uuid, saga_id: SagaId) -> Started<SnapshotId> {
     Started { id: SnapshotId::from_uuid(object_id), saga_id, duplicate: true, warning: None }
-}
-
-/// Reads a workload that no job holds.
-async fn require_free(tx: &mut Tx, caller: &Caller, id: WorkloadId) -> Result<WorkloadRow, Error> {
-    let workload = workloads::require(tx, caller, id).await?;
-    match workload.status {
-        WorkloadState::Available => Ok(workload),
-        WorkloadState::Locked => Err(refuse_locked(tx, &workload).await?),
-        WorkloadState::Error | WorkloadState::Deleted => {
-            let saga = workload.saga_id.map_or_else(|| "a saga".to_owned(), |id| format!("saga {id}"));
-            let message = format!(
-                "workload {} is in error: {saga} is stuck on it, and an operator must settle it first",
-                workload.name
-            );
-            Err(Error::conflict("WORKLOAD_BROKEN", message))
-        }
-    }
-}
-
-/// Names the snapshot that holds the workload.
-async fn refuse_locked(tx: &mut Tx, workload: &WorkloadRow) -> Result<Error, Error> {
-    let holder = match workload.saga_id {
-        Some(saga_id) => tx.get_saga(saga_id).await?,
-        None => None,
-    };
-    let job = holder.map_or_else(
-        || "another job".to_owned(),
-        |saga| format!("snapshot {} (saga {})", saga.object_id, saga.id),
-    );
-    let message = format!(
-        "workload {} is locked by {job}: wait for its end, or cancel it (holdfast snapshot cancel)",
-        workload.name
-    );
-    Ok(Error::conflict("WORKLOAD_LOCKED", message))
 }

@@ -32,6 +32,10 @@ pub trait TrustBook: fmt::Debug + Send + Sync {
     async fn make(&self, caller: &Caller) -> Result<TrustRow, Error>;
     /// Takes a trust back, here and in the cloud.
     async fn revoke(&self, row: &TrustRow, caller: &Caller) -> Result<(), Error>;
+    /// Takes the owner's trust back when no workload of theirs is left in the project; without a trust, nothing is done.
+    ///
+    /// Errors: `TRUST_NOT_REVOKED`; transient ones when the cloud does not answer.
+    async fn release(&self, owner: &Owner) -> Result<(), Error>;
 }
 
 /// Whether the scheduled and submitted jobs of a workload could run.

@@ -1,17 +1,18 @@
-//! Workloads: creating, listing, showing.
+//! Workloads: creating, listing, showing, resetting, deleting.
 
 use std::collections::BTreeSet;
 
 use catalog::{
-    NotificationRow, SnapshotFilter, SnapshotRow, Tx, WorkloadFilter, WorkloadInstanceRow, WorkloadRow,
+    NotificationRow, SnapshotFilter, SnapshotRow, Tx, VolumeLeftRow, WorkloadFilter, WorkloadInstanceRow,
+    WorkloadRow,
 };
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use model::{Failure, InstanceId, KeepBase, Owner, WorkloadId, WorkloadState};
+use model::{Failure, InstanceId, KeepBase, Owner, SagaId, WorkloadId, WorkloadState};
 
 use super::retrying::retrying;
 use super::text::{check_description, check_name, shown};
 use super::{Caller, Error, trusts};
-use crate::engine::{Became, News};
+use crate::engine::{Became, ClearingOrder, News};
 use crate::state::{AppState, TargetInfo};
 
 /// A snapshot freezes its instances at one time: more are better several workloads.
@@ -41,6 +42,17 @@ pub struct Parts {
     pub snapshots: Vec<SnapshotRow>,
     /// What the cloud told of its instances and volumes, the newest first.
     pub notifications: Vec<NotificationRow>,
+    /// Which their cloud meant to delete, and could not because of us.
+    pub volumes_left: Vec<VolumeLeftRow>,
+}
+
+/// Which way all that is kept for a workload goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clearing {
+    /// The next snapshot is full.
+    Reset,
+    /// So does the workload. `database_only`: what is kept elsewhere stays there.
+    Delete { database_only: bool },
 }
 
 /// Creates a workload.
@@ -76,7 +88,7 @@ pub async fn create(state: &AppState, caller: &Caller, request: &Request) -> Res
         .collect();
     retrying(|| insert(state, &row, &instances)).await?;
     tracing::info!(workload_id = %row.id, instance_count = instances.len(), "workload created");
-    Ok(Parts { row, instances, snapshots: Vec::new(), notifications: Vec::new() })
+    Ok(Parts { row, instances, snapshots: Vec::new(), notifications: Vec::new(), volumes_left: Vec::new() })
 }
 
 /// Lists the workloads of the caller's project, the newest first.
@@ -95,7 +107,78 @@ pub async fn show(state: &AppState, caller: &Caller, id: WorkloadId) -> Result<P
     let filter = SnapshotFilter { workload_id: Some(id), ..SnapshotFilter::default() };
     let snapshots = tx.list_snapshots(&filter).await?;
     let notifications = tx.list_notifications(id, NOTIFICATIONS_SHOWN).await?;
-    Ok(Parts { row, instances, snapshots, notifications })
+    let volumes_left = tx.list_volumes_left(Some(id)).await?;
+    Ok(Parts { row, instances, snapshots, notifications, volumes_left })
+}
+
+/// Starts the reset or the deletion of a workload; gives its saga.
+///
+/// Errors: `WORKLOAD_NOT_FOUND`, `WORKLOAD_LOCKED`, `WORKLOAD_BROKEN`, `WORKLOAD_HAS_SNAPSHOTS`.
+pub async fn clear(
+    state: &AppState,
+    caller: &Caller,
+    id: WorkloadId,
+    how: Clearing,
+) -> Result<SagaId, Error> {
+    let mut tx = state.catalog.read().await?;
+    let owner = require_free(&mut tx, caller, id).await?.owner();
+    drop(tx);
+    // Outside of any transaction: the cloud may take its time.
+    if how != (Clearing::Delete { database_only: true }) {
+        trusts::secure(state, caller, &owner).await?;
+    }
+    let saga_id = retrying(|| start_clearing(state, caller, id, how)).await?;
+    state.engine.wake();
+    tracing::info!(workload_id = %id, %saga_id, ?how, "workload clearing accepted");
+    Ok(saga_id)
+}
+
+async fn start_clearing(
+    state: &AppState,
+    caller: &Caller,
+    id: WorkloadId,
+    how: Clearing,
+) -> Result<SagaId, Error> {
+    let mut tx = state.catalog.begin().await?;
+    let workload = require_free(&mut tx, caller, id).await?;
+    if how != Clearing::Reset {
+        refuse_snapshots(&mut tx, &workload).await?;
+    }
+    let saga_id = state.engine.new_saga_id();
+    tx.lock_workload(id, saga_id).await?;
+    let news = News {
+        project_id: &workload.project_id,
+        workload_id: id,
+        saga_id: Some(saga_id),
+        became: Became::Workload(id, WorkloadState::Locked),
+        reason: None,
+    };
+    state.engine.announce(&mut tx, &news).await?;
+    let project_id = workload.project_id.clone();
+    let order = |database_only| ClearingOrder { project_id, workload_id: id, database_only };
+    match how {
+        Clearing::Reset => state.engine.start_workload_reset(&mut tx, saga_id, &order(false)).await?,
+        Clearing::Delete { database_only } => {
+            state.engine.start_workload_delete(&mut tx, saga_id, &order(database_only)).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(saga_id)
+}
+
+async fn refuse_snapshots(tx: &mut Tx, workload: &WorkloadRow) -> Result<(), Error> {
+    let filter = SnapshotFilter { workload_id: Some(workload.id), ..SnapshotFilter::default() };
+    let snapshots = tx.list_snapshots(&filter).await?;
+    let held: Vec<&SnapshotRow> = snapshots.iter().filter(|row| row.status.holds_data()).collect();
+    let Some(first) = held.first() else { return Ok(()) };
+    let message = format!(
+        "workload {} has {} snapshots, as {} ({}): delete them first",
+        workload.name,
+        held.len(),
+        first.name,
+        first.id
+    );
+    Err(Error::conflict("WORKLOAD_HAS_SNAPSHOTS", message))
 }
 
 /// Reads a workload of the caller's project.
@@ -203,4 +286,41 @@ fn choose_target<'a>(state: &'a AppState, wanted: Option<&str>) -> Result<&'a Ta
         let message = format!("there is no backup target {wanted:?}; there are: {}", known.join(", "));
         Error::invalid("TARGET_NOT_FOUND", message)
     })
+}
+
+/// Reads a workload that no job holds.
+pub(super) async fn require_free(tx: &mut Tx, caller: &Caller, id: WorkloadId) -> Result<WorkloadRow, Error> {
+    let workload = require(tx, caller, id).await?;
+    match workload.status {
+        WorkloadState::Available => Ok(workload),
+        WorkloadState::Locked => Err(refuse_locked(tx, &workload).await?),
+        WorkloadState::Error | WorkloadState::Deleted => {
+            let saga = workload.saga_id.map_or_else(|| "a saga".to_owned(), |id| format!("saga {id}"));
+            let message = format!(
+                "workload {} is in error: {saga} is stuck on it, and an operator must settle it first",
+                workload.name
+            );
+            Err(Error::conflict("WORKLOAD_BROKEN", message))
+        }
+    }
+}
+
+/// Names the job that holds the workload.
+async fn refuse_locked(tx: &mut Tx, workload: &WorkloadRow) -> Result<Error, Error> {
+    let holder = match workload.saga_id {
+        Some(saga_id) => tx.get_saga(saga_id).await?,
+        None => None,
+    };
+    let (job, how) = match holder {
+        None => ("another job".to_owned(), ""),
+        Some(saga) if saga.object_id == workload.id.uuid() => {
+            (format!("its {} (saga {})", saga.kind.replace('_', " "), saga.id), " (holdfast saga cancel)")
+        }
+        Some(saga) => {
+            (format!("snapshot {} (saga {})", saga.object_id, saga.id), " (holdfast snapshot cancel)")
+        }
+    };
+    let message =
+        format!("workload {} is locked by {job}: wait for its end, or cancel it{how}", workload.name);
+    Ok(Error::conflict("WORKLOAD_LOCKED", message))
 }

@@ -4,9 +4,11 @@
 //! It knows neither sagas nor the bus. Called by the actor `cloud_worker`.
 
 mod records;
+mod removal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use backup_target::BackupTarget;
 use cloud::{Cloud, InstanceDescription, NewInstance, NewVolume, Planned, Tag};
@@ -28,6 +30,7 @@ pub struct CloudJobs {
     cloud: Arc<dyn Cloud>,
     targets: Arc<BTreeMap<TargetId, Arc<dyn BackupTarget>>>,
     trusts: Option<Arc<dyn TrustBook>>,
+    second_look_after: Duration,
 }
 
 /// A cloud job as it came.
@@ -42,6 +45,8 @@ pub enum CloudCommand {
     DeleteInstance(cmd::DeleteInstance),
     CheckRestorePlan(cmd::CheckRestorePlan),
     CheckQuotas(cmd::CheckQuotas),
+    RevokeTrust(cmd::RevokeTrust),
+    ListTagged(cmd::ListTagged),
     WriteRecords(cmd::WriteRecords),
     RemoveRecords(cmd::RemoveRecords),
 }
@@ -81,6 +86,8 @@ impl CloudCommand {
             DeleteInstance,
             CheckRestorePlan,
             CheckQuotas,
+            RevokeTrust,
+            ListTagged,
             WriteRecords,
             RemoveRecords,
         })
@@ -98,7 +105,9 @@ impl CloudCommand {
             Self::DeleteInstance(it) => (&it.project_id, &it.user_id),
             Self::CheckRestorePlan(it) => (&it.project_id, &it.user_id),
             Self::CheckQuotas(it) => (&it.project_id, &it.user_id),
-            Self::WriteRecords(_) | Self::RemoveRecords(_) => return None,
+            Self::ListTagged(it) => (&it.project_id, &it.user_id),
+            // That the trust does not hold is as good.
+            Self::RevokeTrust(_) | Self::WriteRecords(_) | Self::RemoveRecords(_) => return None,
         };
         owner(project_id, user_id).ok()
     }
@@ -123,13 +132,19 @@ impl CloudJobs {
     #[must_use]
     pub fn new(cloud: Arc<dyn Cloud>, targets: Vec<Arc<dyn BackupTarget>>) -> Self {
         let targets = targets.into_iter().map(|target| (target.id(), target)).collect();
-        Self { cloud, targets: Arc::new(targets), trusts: None }
+        Self { cloud, targets: Arc::new(targets), trusts: None, second_look_after: Duration::ZERO }
     }
 
     /// With the trusts on which the cloud is asked: what they have to do with a failure is then said.
     #[must_use]
     pub fn with_trusts(self, trusts: Option<Arc<dyn TrustBook>>) -> Self {
         Self { trusts, ..self }
+    }
+
+    /// How long after a removal it is looked once more for what a lost creation may have made.
+    #[must_use]
+    pub fn with_second_look(self, second_look_after: Duration) -> Self {
+        Self { second_look_after, ..self }
     }
 
     /// Does one job.
@@ -166,30 +181,16 @@ impl CloudJobs {
             CloudCommand::DescribeInstance(command) => self.describe_instance(command).await?,
             CloudCommand::CreateVolumeSnapshot(command) => self.create_volume_snapshot(command).await?,
             CloudCommand::DeleteVolumeSnapshots(command) => {
-                let tag = Tag::from_text(&command.tag);
-                self.cloud
-                    .delete_volume_snapshots(&owner(&command.project_id, &command.user_id)?, &tag)
-                    .await
-                    .map(done)?
+                self.delete_volume_snapshots(command).await.map(done)?
             }
             CloudCommand::CreateVolume(command) => self.create_volume(command).await?,
-            CloudCommand::DeleteVolume(command) => {
-                let tag = Tag::from_text(&command.tag);
-                self.cloud
-                    .delete_volumes(&owner(&command.project_id, &command.user_id)?, &tag)
-                    .await
-                    .map(done)?
-            }
+            CloudCommand::DeleteVolume(command) => self.delete_volumes(command).await.map(done)?,
             CloudCommand::CreateInstance(command) => self.create_instance(command).await?,
-            CloudCommand::DeleteInstance(command) => {
-                let tag = Tag::from_text(&command.tag);
-                self.cloud
-                    .delete_instances(&owner(&command.project_id, &command.user_id)?, &tag)
-                    .await
-                    .map(done)?
-            }
+            CloudCommand::DeleteInstance(command) => self.delete_instances(command).await.map(done)?,
             CloudCommand::CheckRestorePlan(command) => self.check_restore_plan(command).await.map(done)?,
             CloudCommand::CheckQuotas(command) => self.check_quotas(command).await.map(done)?,
+            CloudCommand::RevokeTrust(command) => self.revoke_trust(command).await.map(done)?,
+            CloudCommand::ListTagged(command) => self.list_tagged(command).await?,
             CloudCommand::WriteRecords(command) => {
                 records::write(self.target(&command.target_id)?, &command.records).await.map(done)?
             }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bus_config::{exchange, fact as kind, key};
 use catalog::{OutboxRow, SagaRow, Tx};
 use model::{
-    MessageId, ProjectId, RestoreId, RestoreState, SagaId, SnapshotId, SnapshotState, WorkloadId,
-    WorkloadState,
+    MessageId, ProjectId, RestoreId, RestoreState, SagaId, SnapshotId, SnapshotState, VolumeFact, VolumeId,
+    WorkloadId, WorkloadState,
 };
 use prost::{Message as _, Name as _};
 use proto::evt::v1::Fact;
@@ -21,6 +21,8 @@ pub enum Became {
     Snapshot(SnapshotId, SnapshotState),
     Restore(RestoreId, RestoreState),
     Saga(SagaId, Phase),
+    /// A user's.
+    Volume(VolumeId, VolumeFact),
 }
 
 /// What there is to tell.
@@ -43,6 +45,7 @@ impl Became {
             Self::Snapshot(id, status) => (kind::SNAPSHOT, status.as_str(), id.uuid()),
             Self::Restore(id, status) => (kind::RESTORE, status.as_str(), id.uuid()),
             Self::Saga(id, phase) => (kind::SAGA, phase.as_str(), id.uuid()),
+            Self::Volume(id, fact) => (kind::VOLUME, fact.as_str(), id.uuid()),
         }
     }
 
@@ -53,6 +56,8 @@ impl Became {
             Self::Snapshot(_, status) => matches!(status, SnapshotState::Error | SnapshotState::Cancelled),
             Self::Restore(_, status) => matches!(status, RestoreState::Error | RestoreState::Cancelled),
             Self::Saga(_, phase) => !matches!(phase, Phase::Forward | Phase::Succeeded),
+            // It has one of its own, and never the saga's.
+            Self::Volume(..) => false,
         }
     }
 }

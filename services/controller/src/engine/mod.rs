@@ -44,13 +44,23 @@ pub use event::{At, Decision, Incoming};
 pub use fact::{Became, News};
 pub use replies::{Accepted, Beat, JobResult, Outcome, Verdict, Worker};
 
+/// Which bases are needless.
+pub use crate::sagas::base_release::{NeedlessBase, Params as BaseReleaseOrder};
+/// Which workload is reset or deleted; it is locked by the same saga.
+pub use crate::sagas::clearing::Params as ClearingOrder;
+/// Where leftovers are looked for, and what was found.
+pub use crate::sagas::leftover_sweep::{Facts as LeftoverReport, Params as LeftoverOrder};
 /// What is to be brought back; the restore row (`restoring`) exists.
 pub use crate::sagas::restore_new::{Params as RestoreOrder, RestoreInstance};
 /// What a snapshot is to be made of; the snapshot row (`creating`) exists, and the workload is locked by the same saga.
 pub use crate::sagas::snapshot_create::Params as SnapshotOrder;
 
+use crate::sagas::base_release::BaseRelease;
+use crate::sagas::leftover_sweep::LeftoverSweep;
 use crate::sagas::restore_new::RestoreNew;
 use crate::sagas::snapshot_create::SnapshotCreate;
+use crate::sagas::workload_delete::WorkloadDelete;
+use crate::sagas::workload_reset::WorkloadReset;
 use run::{Definitions, Run};
 
 /// The code of a saga that a user stopped.
@@ -133,6 +143,10 @@ impl Engine {
         let definitions = Definitions::new()
             .with::<SnapshotCreate>()
             .and_then(saga::Registry::with::<RestoreNew>)
+            .and_then(saga::Registry::with::<WorkloadReset>)
+            .and_then(saga::Registry::with::<WorkloadDelete>)
+            .and_then(saga::Registry::with::<BaseRelease>)
+            .and_then(saga::Registry::with::<LeftoverSweep>)
             .expect("the definitions are checked by tests");
         let retry = RetryPolicy { base: timing.retry_base, cap: timing.retry_cap, attempts_max: None };
         let core = Core { catalog, definitions, entropy: Entropy, retry, timing, wake: Notify::new() };
@@ -188,6 +202,56 @@ impl Engine {
             project_id: order.project_id.clone(),
         };
         self.submit::<RestoreNew>(tx, saga_id, object, order).await
+    }
+
+    /// Starts a `workload_reset` within the caller's transaction. Call `wake` after the commit.
+    ///
+    /// Errors: the catalog's; roll back then.
+    pub async fn start_workload_reset(
+        &self,
+        tx: &mut Tx,
+        saga_id: SagaId,
+        order: &ClearingOrder,
+    ) -> Result<(), Error> {
+        let object = Object::of_workload(order.workload_id, &order.project_id);
+        self.submit::<WorkloadReset>(tx, saga_id, object, order).await
+    }
+
+    /// Starts a `workload_delete`, as `start_workload_reset` its saga.
+    pub async fn start_workload_delete(
+        &self,
+        tx: &mut Tx,
+        saga_id: SagaId,
+        order: &ClearingOrder,
+    ) -> Result<(), Error> {
+        let object = Object::of_workload(order.workload_id, &order.project_id);
+        self.submit::<WorkloadDelete>(tx, saga_id, object, order).await
+    }
+
+    /// Starts a `base_release`, as `start_workload_reset` its saga.
+    pub async fn start_base_release(
+        &self,
+        tx: &mut Tx,
+        saga_id: SagaId,
+        order: &BaseReleaseOrder,
+    ) -> Result<(), Error> {
+        let object = Object::of_workload(order.workload_id, &order.project_id);
+        self.submit::<BaseRelease>(tx, saga_id, object, order).await
+    }
+
+    /// Starts a `leftover_sweep`, as `start_workload_reset` its saga. It is of no workload.
+    pub async fn start_leftover_sweep(
+        &self,
+        tx: &mut Tx,
+        saga_id: SagaId,
+        order: &LeftoverOrder,
+    ) -> Result<(), Error> {
+        let object = Object {
+            object_id: saga_id.uuid(),
+            workload_id: WorkloadId::from_uuid(Uuid::nil()),
+            project_id: order.project_id.clone(),
+        };
+        self.submit::<LeftoverSweep>(tx, saga_id, object, order).await
     }
 
     /// Tells subscribers of a change, within the transaction that makes it. Call `wake` after the commit.
@@ -295,6 +359,12 @@ struct Object {
     object_id: Uuid,
     workload_id: WorkloadId,
     project_id: ProjectId,
+}
+
+impl Object {
+    fn of_workload(id: WorkloadId, project_id: &ProjectId) -> Self {
+        Self { object_id: id.uuid(), workload_id: id, project_id: project_id.clone() }
+    }
 }
 
 async fn commit(transaction: Tx) -> Result<(), Error> {

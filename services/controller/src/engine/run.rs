@@ -301,11 +301,15 @@ impl<'a> Run<'a> {
         leftovers.filter_map(describe).collect()
     }
 
-    /// A restore does not hold its workload: then there is nothing to mark.
+    /// A restore does not hold its workload, and some sagas are of none: then there is nothing to mark.
     async fn break_workload(&mut self, message: &str) -> Result<(), Error> {
         match self.tx.break_workload(self.row.workload_id, self.row.id, message).await {
             Ok(()) => self.announce(Became::Workload(self.row.workload_id, WorkloadState::Error)).await,
-            Err(catalog::Error::Fenced { .. } | catalog::Error::IllegalTransition(_)) => Ok(()),
+            Err(
+                catalog::Error::Fenced { .. }
+                | catalog::Error::IllegalTransition(_)
+                | catalog::Error::NotFound { .. },
+            ) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

@@ -1,5 +1,6 @@
 //! What is asked of Keystone, and what its answers mean. It keeps nothing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::{ErrorClass, Failure, Owner};
@@ -10,6 +11,8 @@ use tokio::time::timeout;
 
 /// A user waits behind each of these questions; what takes longer does not come.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// Trusts of one user for us in one project: more than one is left of a lost answer.
+const SAME_TRUSTS_MAX: usize = 8;
 /// No token of Keystone is longer; a header of this length is refused elsewhere.
 const TOKEN_LENGTH_MAX: usize = 8192;
 
@@ -58,14 +61,15 @@ impl Keystone {
         self.patiently(keystone.validate_token(&subject)).await?.map_err(|error| of_service(&error))
     }
 
-    /// Lets the service identity act for `owner`, with a token of theirs; gives the trust's id.
+    /// Lets the service identity act for `owner`, with a token of theirs; gives the trust's id. One that is `useless` is not taken
+    /// for it.
     ///
     /// Errors: `TRUST_REFUSED`, `KEYSTONE_UNAVAILABLE`, `SERVICE_IDENTITY_REFUSED`.
     pub(super) async fn make_trust(
         &self,
         owner: &Owner,
         role_names: Vec<String>,
-        token: &SecretString,
+        (token, useless): (&SecretString, Option<&str>),
     ) -> Result<String, Failure> {
         let trustee = self.patiently(self.service.user_id()).await?.map_err(|error| of_service(&error))?;
         let wanted = NewTrust {
@@ -75,6 +79,10 @@ impl Keystone {
             role_names,
         };
         let keystone = self.user_session(token)?.keystone();
+        // The answer to an earlier request may have been lost: what it made is found, and nothing is made twice.
+        if let Some(id) = self.find_trust(&keystone, &wanted, useless).await? {
+            return Ok(id);
+        }
         match self.patiently(keystone.create_trust(&wanted)).await? {
             Ok(made) => Ok(made.id),
             Err(error) if is_refusal(&error) => {
@@ -88,6 +96,39 @@ impl Keystone {
             }
             Err(error) => Err(unavailable(&error)),
         }
+    }
+
+    /// A trust that is as wanted. A listing tells no roles, so each that may be it is looked at.
+    async fn find_trust(
+        &self,
+        keystone: &openstack::Keystone,
+        wanted: &NewTrust,
+        useless: Option<&str>,
+    ) -> Result<Option<String>, Failure> {
+        let listed = match self.patiently(keystone.trusts_of_trustor(&wanted.trustor_user_id)).await? {
+            Ok(listed) => listed,
+            // Whoever may not list may not make any either: that refusal says why.
+            Err(error) if is_refusal(&error) => return Ok(None),
+            Err(error) => return Err(unavailable(&error)),
+        };
+        let is_it = |trust: &openstack::Trust| {
+            Some(trust.id.as_str()) != useless
+                && trust.trustee_user_id == wanted.trustee_user_id
+                && trust.project_id.as_deref() == Some(&wanted.project_id)
+                && trust.impersonation
+                && trust.expires_at.is_none()
+        };
+        for trust in listed.iter().filter(|trust| is_it(trust)).take(SAME_TRUSTS_MAX) {
+            let shown = self.patiently(keystone.trust(&trust.id)).await?;
+            let roles: BTreeSet<String> = match shown {
+                Ok(Some(shown)) => shown.roles.into_iter().map(|role| role.name.to_lowercase()).collect(),
+                _ => continue,
+            };
+            if roles == wanted.role_names.iter().map(|name| name.to_lowercase()).collect() {
+                return Ok(Some(trust.id.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// A session that acts on a trust, with a token that was given for it just now.

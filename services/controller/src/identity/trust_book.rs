@@ -12,6 +12,7 @@ use catalog::{Catalog, TrustRow, TrustState};
 use model::{Failure, Owner};
 use openstack::Session;
 use runtime::{Clock, Entropy};
+use secrecy::SecretString;
 use service_kit::telemetry::Chain;
 
 use super::Keystone;
@@ -143,6 +144,15 @@ impl KeystoneTrusts {
         profile.role_names.iter().filter(wanted).cloned().collect()
     }
 
+    async fn take_back(&self, row: &TrustRow, token: Option<&SecretString>) -> Result<(), Error> {
+        self.inner.keystone.delete_trust(&row.trust_id, token).await.map_err(Error::Trust)?;
+        self.sessions().remove(&row.trust_id);
+        let mut tx = self.inner.catalog.begin().await?;
+        // Another one that was put in its place meanwhile is the user's newer wish.
+        tx.delete_trust(row).await?;
+        Ok(tx.commit().await?)
+    }
+
     /// Puts the new trust into the catalog; false when somebody else was faster.
     async fn write(&self, known: Option<&TrustRow>, row: &TrustRow) -> Result<bool, Error> {
         let mut tx = self.inner.catalog.begin().await?;
@@ -197,7 +207,9 @@ impl TrustBook for KeystoneTrusts {
         let owner = caller.owner();
         let known = catalog.read().await?.get_trust(&caller.project, &caller.user).await?;
         let roles = self.lent_roles(profile);
-        let trust_id = keystone.make_trust(&owner, roles.clone(), token).await.map_err(Error::Trust)?;
+        let held = known.as_ref().map(|known| known.trust_id.as_str());
+        let trust_id =
+            keystone.make_trust(&owner, roles.clone(), (token, held)).await.map_err(Error::Trust)?;
         let now = clock.now();
         let row = TrustRow {
             id: known.as_ref().map_or_else(|| Entropy.uuid(), |known| known.id),
@@ -214,7 +226,11 @@ impl TrustBook for KeystoneTrusts {
         };
         let written = self.write(known.as_ref(), &row).await;
         if !matches!(written, Ok(true)) {
-            self.drop_unneeded(&row.trust_id, caller).await;
+            // Whoever was faster may have found the same one.
+            let held = catalog.read().await?.get_trust(&caller.project, &caller.user).await?;
+            if held.is_none_or(|held| held.trust_id != row.trust_id) {
+                self.drop_unneeded(&row.trust_id, caller).await;
+            }
             written?;
             return self.check(&owner).await;
         }
@@ -225,12 +241,26 @@ impl TrustBook for KeystoneTrusts {
     }
 
     async fn revoke(&self, row: &TrustRow, caller: &Caller) -> Result<(), Error> {
-        self.inner.keystone.delete_trust(&row.trust_id, caller.token.as_ref()).await.map_err(Error::Trust)?;
-        self.sessions().remove(&row.trust_id);
-        let mut tx = self.inner.catalog.begin().await?;
-        // Another one that was put in its place meanwhile is the user's newer wish.
-        tx.delete_trust(row).await?;
-        Ok(tx.commit().await?)
+        self.take_back(row, caller.token.as_ref()).await
+    }
+
+    async fn release(&self, owner: &Owner) -> Result<(), Error> {
+        let mut tx = self.inner.catalog.read().await?;
+        let count = tx.count_workloads_of(owner).await?;
+        let row = tx.get_trust(&owner.project_id, &owner.user_id).await?;
+        drop(tx);
+        let Some(row) = row.filter(|_| count == 0) else { return Ok(()) };
+        let taken_back = self.take_back(&row, None).await;
+        match &taken_back {
+            Ok(()) => {
+                tracing::info!(project = %row.project_id, user = %row.user_id, trust = row.trust_id, "trust taken back with the last workload");
+            }
+            Err(Error::Trust(failure)) if failure.class == model::ErrorClass::Permanent => {
+                tracing::warn!(trust = row.trust_id, error = %Chain(failure), "a trust that is not needed stays in Keystone");
+            }
+            Err(_) => {}
+        }
+        taken_back
     }
 }
 

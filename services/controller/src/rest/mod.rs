@@ -13,6 +13,7 @@ mod tokens;
 
 mod dead_letters;
 mod health;
+mod leftovers;
 mod restores;
 mod sagas;
 mod snapshots;

@@ -16,7 +16,8 @@ use super::body::BODY_SIZE_MAX;
 use super::error::Reply;
 use super::request_id::name_request;
 use super::{
-    Authenticator, dead_letters, health, restores, sagas, snapshots, status, targets, trusts, workloads,
+    Authenticator, dead_letters, health, leftovers, restores, sagas, snapshots, status, targets, trusts,
+    workloads,
 };
 use crate::state::AppState;
 
@@ -60,7 +61,14 @@ fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/workloads").get(workloads::list).post(workloads::create).done())
         .service(resource("/workloads/detail").get(workloads::list).done())
-        .service(resource("/workloads/{workload}").get(workloads::show).post(snapshots::create).done())
+        .service(
+            resource("/workloads/{workload}")
+                .get(workloads::show)
+                .post(snapshots::create)
+                .delete(workloads::delete)
+                .done(),
+        )
+        .service(resource("/workloads/{workload}/reset").post(workloads::reset).done())
         .service(resource("/workloads/{workload}/snapshots/{snapshot}").get(snapshots::show_long).done())
         .service(
             resource("/workloads/{workload}/snapshots/{snapshot}/restores")
@@ -99,6 +107,8 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/trusts").get(trusts::list).post(trusts::create).done())
         .service(resource("/trusts/validate/{workload}").get(trusts::validate).done())
         .service(resource("/trusts/{trust}").get(trusts::show).delete(trusts::delete).done())
+        .service(resource("/leftovers").post(leftovers::start).done())
+        .service(resource("/leftovers/{saga}").get(leftovers::show).done())
         .service(resource("/status").get(status::show).done());
 }
 

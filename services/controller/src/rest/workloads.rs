@@ -1,8 +1,9 @@
 //! `/workloads`
 
 use actix_web::{HttpResponse, web};
-use model::InstanceId;
-use rest_api::{NewWorkload, NewWorkloadBody, WorkloadBody, WorkloadList};
+use model::{InstanceId, WorkloadId};
+use rest_api::{LooseBool, NewWorkload, NewWorkloadBody, SagaStarted, WorkloadBody, WorkloadList};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::asked::Asked;
@@ -10,7 +11,14 @@ use super::body::Body;
 use super::error::Reply;
 use super::path::{body_id, path_id};
 use super::view::{show_workload, show_workload_summary};
+use crate::app::workloads::Clearing;
 use crate::app::{Action, workloads};
+
+#[derive(Debug, Deserialize)]
+pub(super) struct DeleteQuery {
+    #[serde(default)]
+    database_only: Option<String>,
+}
 
 pub(super) async fn create(asked: Asked, body: Body<NewWorkloadBody>) -> Result<HttpResponse, Reply> {
     let request = read_request(body.0.workload)?;
@@ -38,6 +46,30 @@ pub(super) async fn show(asked: Asked, path: web::Path<(String, String)>) -> Res
         )
         .await?;
     Ok(HttpResponse::Ok().json(WorkloadBody { workload: show_workload(&parts) }))
+}
+
+pub(super) async fn reset(asked: Asked, path: web::Path<(String, String)>) -> Result<HttpResponse, Reply> {
+    clear(asked, &path.1, Action::WorkloadReset, Clearing::Reset).await
+}
+
+pub(super) async fn delete(
+    asked: Asked,
+    path: web::Path<(String, String)>,
+    query: web::Query<DeleteQuery>,
+) -> Result<HttpResponse, Reply> {
+    let database_only = query.database_only.as_deref().unwrap_or_default().parse::<LooseBool>();
+    let database_only = database_only
+        .map_err(|reason| Reply::invalid("QUERY_INVALID", format!("database_only: {reason}")))?;
+    let how = Clearing::Delete { database_only: database_only.0 };
+    clear(asked, &path.1, Action::WorkloadDelete, how).await
+}
+
+async fn clear(asked: Asked, id: &str, action: Action, how: Clearing) -> Result<HttpResponse, Reply> {
+    let id: WorkloadId = path_id(id, "WORKLOAD_NOT_FOUND", "workload")?;
+    let saga_id = asked
+        .run(action, move |state, caller| async move { workloads::clear(&state, &caller, id, how).await })
+        .await?;
+    Ok(HttpResponse::Accepted().json(SagaStarted { saga_id }))
 }
 
 /// Takes what a client of T4O sends, and refuses what would be promised and not kept.

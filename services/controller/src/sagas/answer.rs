@@ -9,6 +9,8 @@ use proto::rep::v1::job_succeeded::Result as Wire;
 use super::catalog_op::{
     CatalogAnswer, LineagesAcquired, SnapshotBegun, SnapshotPinned, Transferred, Written,
 };
+use super::clearing::{ClearingBegun, TaggedBase};
+use super::leftover_sweep::{Kind, Leftover, Tagged};
 use super::remote::Command;
 use super::{Output, records};
 
@@ -33,6 +35,7 @@ pub fn fits(command: &Command, answer: &Answer) -> bool {
             matches!(answer, Wire::ManifestVerified(it) if is_digest(&it.manifest_digest))
         }
         C::WriteDisk(_) => matches!(answer, Wire::DiskWritten(_)),
+        C::ListTagged(_) => matches!(answer, Wire::TaggedListed(_)),
         C::DeleteVolumeSnapshots(_)
         | C::DeleteVolume(_)
         | C::DeleteInstance(_)
@@ -40,6 +43,8 @@ pub fn fits(command: &Command, answer: &Answer) -> bool {
         | C::CheckQuotas(_)
         | C::WriteRecords(_)
         | C::RemoveRecords(_)
+        | C::RevokeTrust(_)
+        | C::DropChanges(_)
         | C::EndCut(_)
         | C::PurgeTransfer(_)
         | C::AbortWrite(_) => matches!(answer, Wire::Done(_)),
@@ -83,6 +88,51 @@ pub(super) fn snapshot_pinned(output: &Output) -> Option<SnapshotPinned> {
         Output::Catalog(CatalogAnswer::SnapshotPinned(pinned)) => Some(pinned.clone()),
         _ => None,
     }
+}
+
+pub(super) fn bases_orphaned(output: &Output) -> Vec<TaggedBase> {
+    match output {
+        Output::Catalog(CatalogAnswer::BasesOrphaned(bases)) => bases.clone(),
+        _ => Vec::new(),
+    }
+}
+
+pub(super) fn clearing_begun(output: &Output) -> Option<ClearingBegun> {
+    match output {
+        Output::Catalog(CatalogAnswer::ClearingBegun(begun)) => Some(begun.clone()),
+        _ => None,
+    }
+}
+
+pub(super) fn bases_leased(output: &Output) -> Vec<usize> {
+    match output {
+        Output::Catalog(CatalogAnswer::BasesLeased(places)) => places.clone(),
+        _ => Vec::new(),
+    }
+}
+
+pub(super) fn leftovers_judged(output: &Output) -> Vec<Leftover> {
+    match output {
+        Output::Catalog(CatalogAnswer::LeftoversJudged(leftovers)) => leftovers.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// What is of no kind that we know was made by a later version.
+pub(super) fn tagged(output: &Output) -> Vec<Tagged> {
+    let Output::Remote(Wire::TaggedListed(listed)) = output else { return Vec::new() };
+    let read = |wire: &proto::rep::v1::Tagged| {
+        let kind = match wire.kind.as_str() {
+            "instance" => Kind::Instance,
+            "volume" => Kind::Volume,
+            "volume_snapshot" => Kind::VolumeSnapshot,
+            "port" => Kind::Port,
+            _ => return None,
+        };
+        let (id, name, tag) = (wire.id.clone(), wire.name.clone(), wire.tag.clone());
+        Some(Tagged { kind, id, name, tag })
+    };
+    listed.tagged.iter().filter_map(read).collect()
 }
 
 pub(super) fn instance(output: &Output) -> Option<InstanceDescription> {

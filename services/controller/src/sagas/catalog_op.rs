@@ -12,7 +12,9 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{restore_new, snapshot_create};
+use super::clearing::{ClearingBegun, TaggedBase};
+use super::leftover_sweep::{Leftover, Tagged, Whose};
+use super::{base_release, clearing, restore_new, snapshot_create};
 
 /// What a step asks of the catalog.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +41,9 @@ pub enum CatalogOp {
     /// The pivot: every lease still ours, every manifest as transferred, and the snapshot is available.
     /// Answer: `SnapshotCommitted`.
     RecordSnapshot { params: snapshot_create::Params, record: SnapshotRecord },
+    /// After the pivot: forgets the bases of disks that no instance of the workload has any more. `disks` are those of the
+    /// instances as they are now. Answer: `BasesOrphaned`.
+    ForgetOrphanedBases { params: snapshot_create::Params, disks: Vec<(InstanceId, Vec<DiskId>)> },
     /// After the pivot: leases and workload are given back, and the world is told.
     ReleaseSnapshot(snapshot_create::Params),
 
@@ -51,6 +56,23 @@ pub enum CatalogOp {
     RecordRestore { params: restore_new::Params, record: RestoreRecord },
     /// After the pivot: the pin is taken out and the world is told.
     ReleaseRestore(restore_new::Params),
+
+    /// Reads what is kept for the next increment. Answer: `ClearingBegun`.
+    BeginClearing(clearing::Params),
+    /// The saga turned back: the workload is free again.
+    EndClearing(clearing::Params),
+    /// The pivot of a reset: nothing is kept any more, and the workload is free.
+    RecordReset(clearing::Params),
+    /// The pivot of a deletion: the workload has no snapshots and is deleted.
+    RecordDelete(clearing::Params),
+    /// Leases the lineages of bases, where nobody works on them. Answer: `BasesLeased`.
+    LeaseBases(base_release::Params),
+    /// Finds what no living saga and no next snapshot needs. Answer: `LeftoversJudged`.
+    JudgeLeftovers { age_min_seconds: u64, found: Vec<(Whose, Tagged)> },
+    /// The saga turned back: the leases are given back.
+    ReleaseBaseLeases(base_release::Params),
+    /// The pivot: those bases are gone, and the world is told.
+    RecordBaseRelease { params: base_release::Params, leased: Vec<usize> },
 }
 
 /// What the catalog answers.
@@ -63,6 +85,11 @@ pub enum CatalogAnswer {
     InstancesChanged(Vec<(InstanceId, String)>),
     SnapshotCommitted(Timestamp),
     SnapshotPinned(SnapshotPinned),
+    BasesOrphaned(Vec<TaggedBase>),
+    ClearingBegun(ClearingBegun),
+    /// By their places among those that were asked for.
+    BasesLeased(Vec<usize>),
+    LeftoversJudged(Vec<Leftover>),
 }
 
 /// What the records on the target say of workload and snapshot.

@@ -6,6 +6,12 @@
 pub mod snapshot_create;
 // Then
 pub mod restore_new;
+// What takes away
+pub mod base_release;
+pub mod clearing;
+pub mod leftover_sweep;
+pub mod workload_delete;
+pub mod workload_reset;
 
 pub mod answer;
 mod budget;

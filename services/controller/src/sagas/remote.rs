@@ -41,6 +41,10 @@ pub struct Tolerance {
     pub instead: Option<Answer>,
 }
 
+/// Answers of dmapi that an instance is on no host any more.
+pub(super) const INSTANCE_GONE: &[&str] =
+    &["INSTANCE_NOT_FOUND", "INSTANCE_DELETED", "INSTANCE_SHELVED", "INSTANCE_NEVER_PLACED"];
+
 /// Codes that are tolerated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codes {
@@ -118,6 +122,8 @@ commands! {
         DeleteInstance = "delete_instance",
         CheckRestorePlan = "check_restore_plan",
         CheckQuotas = "check_quotas",
+        RevokeTrust = "revoke_trust",
+        ListTagged = "list_tagged",
         WriteRecords = "write_records",
         RemoveRecords = "remove_records",
     }
@@ -126,6 +132,7 @@ commands! {
         ThawGuest = "thaw_guest",
         CutDisks = "cut_disks",
         EndCut = "end_cut",
+        DropChanges = "drop_changes",
         TransferDisk = "transfer_disk",
         PurgeTransfer = "purge_transfer",
         VerifyManifest = "verify_manifest",

@@ -182,6 +182,7 @@ fn create_volumes() -> Step<RestoreNew> {
                 project_id: ctx.params.project_id.to_string(),
                 user_id: user_id(ctx),
                 tag: tag(ctx, CREATE_VOLUMES, branch),
+                looks_twice: !ctx.facts.volumes.contains_key(&branch),
                 ..Default::default()
             };
             Remote::cloud(command, disk_subject(ctx, branch)).into()
@@ -257,6 +258,7 @@ fn create_instances() -> Step<RestoreNew> {
                 project_id: ctx.params.project_id.to_string(),
                 user_id: user_id(ctx),
                 tag: tag(ctx, CREATE_INSTANCES, branch),
+                looks_twice: !ctx.facts.new_instances.contains_key(&branch),
                 ..Default::default()
             };
             Remote::cloud(command, instance_subject(ctx, branch)).into()

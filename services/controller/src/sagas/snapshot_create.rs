@@ -22,6 +22,7 @@
 //! | `write_final_records` | markers and final records on the target | |
 //! | `end_cuts_keeping_changes` | hypervisors as they were, but for their records of changes | |
 //! | `delete_volume_snapshots`, `delete_earlier_bases` | the cloud as it was, but for kept bases | |
+//! | `find_orphaned_bases`, `delete_orphaned_bases` | no bases of disks that left the workload | |
 //! | `release` | leases and workload free, a fact told | |
 //!
 //! Why this order. The target is written to before guests are frozen, so that a target which is away costs no freeze.
@@ -50,6 +51,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget;
 use super::catalog_op::SnapshotBegun;
+use super::clearing::TaggedBase;
 use super::{Output, Request};
 use round::{Round, RoundFacts};
 
@@ -81,11 +83,14 @@ pub struct Facts {
     /// By disk, as in `Facts::final_disks`.
     verified_digests: BTreeMap<Branch, Vec<u8>>,
     committed_at: Option<Timestamp>,
+    /// Of disks that no instance of the workload has any more.
+    #[serde(default)]
+    orphaned_bases: Vec<TaggedBase>,
 }
 
 impl Saga for SnapshotCreate {
     const KIND: &'static str = "snapshot_create";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const DEADLINE: Duration = budget::JOB_DEADLINE;
     type Params = Params;
     type Facts = Facts;
@@ -109,6 +114,7 @@ impl Saga for SnapshotCreate {
             // The second round, for instances whose point in time was lost: mostly none.
             .step(again::purge_lost_transfers())
             .step(again::end_lost_cuts())
+            .step(again::delete_lost_volume_snapshots())
             .step(again::describe_lost_instances())
             .step(again::acquire_lineage_leases_again())
             .step(again::write_first_records_again())
@@ -128,6 +134,8 @@ impl Saga for SnapshotCreate {
             .forward(commit::delete_volume_snapshots(Round::First))
             .forward(commit::delete_volume_snapshots(Round::Again))
             .forward(commit::delete_earlier_bases())
+            .forward(commit::find_orphaned_bases())
+            .forward(commit::delete_orphaned_bases())
             .forward(commit::release())
     }
 }

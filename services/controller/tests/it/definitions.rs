@@ -1,9 +1,17 @@
-//! Both definitions, asked what every definition is asked, on the real machine.
+//! All definitions, asked what every definition is asked, on the real machine.
 
+use controller::sagas::base_release::{self, BaseRelease, NeedlessBase};
+use controller::sagas::clearing;
+use controller::sagas::leftover_sweep::{self, LeftoverSweep};
 use controller::sagas::restore_new::{self, RestoreInstance, RestoreNew};
 use controller::sagas::snapshot_create::{self, SnapshotCreate};
-use model::{InstanceId, RestoreId, SagaId, SnapshotId, SnapshotKind, TargetId, WorkloadId};
-use saga::check::Case;
+use controller::sagas::workload_delete::WorkloadDelete;
+use controller::sagas::workload_reset::WorkloadReset;
+use model::{
+    InstanceId, LineageId, RestoreId, SagaId, SnapshotId, SnapshotKind, TargetId, VolumeId, WorkloadId,
+};
+use saga::Saga;
+use saga::check::{Case, World as SagaWorld};
 
 use crate::world::{World, make_uuid};
 
@@ -111,4 +119,71 @@ fn compensations_of_a_restore_can_repeat() {
 #[test]
 fn a_restore_survives_a_crash_or_a_cancel_after_each_event() {
     restore_case(&make_restore()).check_crash_after_each_event();
+}
+
+fn make_clearing() -> clearing::Params {
+    let workload_id = WorkloadId::from_uuid(make_uuid(1));
+    clearing::Params { project_id: "acme".parse().unwrap(), workload_id, database_only: false }
+}
+
+fn make_release() -> base_release::Params {
+    let base = |number| NeedlessBase {
+        lineage_id: LineageId::from_uuid(make_uuid(number)),
+        tag: format!("saga/step/{number}"),
+        volume_id: VolumeId::from_uuid(make_uuid(number)),
+        volume_name: "data".to_owned(),
+        instance_id: InstanceId::from_uuid(make_uuid(10)),
+        why: "the volume is not attached any more".to_owned(),
+        is_left_behind: false,
+    };
+    base_release::Params {
+        project_id: "acme".parse().unwrap(),
+        user_id: "alice".parse().unwrap(),
+        workload_id: WorkloadId::from_uuid(make_uuid(1)),
+        bases: vec![base(0), base(1)],
+    }
+}
+
+/// Sagas that only take away: nothing of theirs is left at any end.
+#[track_caller]
+fn check_all<S: Saga>(params: &S::Params)
+where
+    World: SagaWorld<S>,
+{
+    let saga_id = SagaId::from_uuid(make_uuid(7));
+    let case = Case::<S, World> { saga_id, params, make_world: World::with_agents };
+    assert_eq!(case.play().world.things(), Vec::<String>::new());
+    case.check_each_step_can_fail();
+    case.check_steps_can_repeat();
+    case.check_compensations_can_repeat();
+    case.check_crash_after_each_event();
+}
+
+#[test]
+fn a_reset_fails_repeats_and_crashes_well_at_each_step() {
+    check_all::<WorkloadReset>(&make_clearing());
+    check_all::<WorkloadReset>(&clearing::Params { database_only: true, ..make_clearing() });
+}
+
+#[test]
+fn a_deletion_fails_repeats_and_crashes_well_at_each_step() {
+    check_all::<WorkloadDelete>(&make_clearing());
+    check_all::<WorkloadDelete>(&clearing::Params { database_only: true, ..make_clearing() });
+}
+
+#[test]
+fn a_release_of_bases_fails_repeats_and_crashes_well_at_each_step() {
+    check_all::<BaseRelease>(&make_release());
+}
+
+#[test]
+fn a_sweep_of_leftovers_fails_repeats_and_crashes_well_at_each_step() {
+    let owner =
+        leftover_sweep::Whose { project_id: "acme".parse().unwrap(), user_id: "alice".parse().unwrap() };
+    check_all::<LeftoverSweep>(&leftover_sweep::Params {
+        project_id: "acme".parse().unwrap(),
+        owners: vec![owner],
+        age_min_seconds: 0,
+        is_removed: true,
+    });
 }

@@ -8,8 +8,8 @@ use catalog::{
     Catalog, OutboxRow, RestoreKind, RestoreRow, SagaRow, SnapshotRow, WorkloadInstanceRow, WorkloadRow,
 };
 use controller::engine::{
-    Accepted, Decision, Engine, JobResult, Outcome, RestoreInstance, RestoreOrder, SnapshotOrder, Timing,
-    Verdict, Worker,
+    Accepted, ClearingOrder, Decision, Engine, JobResult, Outcome, RestoreInstance, RestoreOrder,
+    SnapshotOrder, Timing, Verdict, Worker,
 };
 use controller::sagas::remote::Command;
 use model::{
@@ -160,6 +160,22 @@ impl Harness {
         self.engine.start_snapshot(&mut tx, saga_id, &order).await.unwrap();
         tx.commit().await.unwrap();
         (saga_id, id)
+    }
+
+    /// Starts a reset or a deletion of the workload, as the app does.
+    pub(crate) async fn start_clearing(&self, is_deletion: bool) -> SagaId {
+        let saga_id = self.engine.new_saga_id();
+        let project_id = "acme".parse().unwrap();
+        let order = ClearingOrder { project_id, workload_id: workload_id(), database_only: false };
+        let mut tx = self.catalog.begin().await.unwrap();
+        tx.lock_workload(workload_id(), saga_id).await.unwrap();
+        if is_deletion {
+            self.engine.start_workload_delete(&mut tx, saga_id, &order).await.unwrap();
+        } else {
+            self.engine.start_workload_reset(&mut tx, saga_id, &order).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        saga_id
     }
 
     /// Starts a restore of a whole snapshot under new names.
@@ -353,6 +369,7 @@ macro_rules! decode {
 
 pub(crate) fn decode(type_name: &str, body: &[u8]) -> Command {
     decode!(type_name, body, DescribeInstance CreateVolumeSnapshot DeleteVolumeSnapshots CreateVolume DeleteVolume
-        CreateInstance DeleteInstance CheckRestorePlan CheckQuotas WriteRecords RemoveRecords FreezeGuest ThawGuest CutDisks EndCut TransferDisk
+        CreateInstance DeleteInstance CheckRestorePlan CheckQuotas RevokeTrust ListTagged WriteRecords RemoveRecords
+        DropChanges FreezeGuest ThawGuest CutDisks EndCut TransferDisk
         PurgeTransfer VerifyManifest WriteDisk AbortWrite)
 }

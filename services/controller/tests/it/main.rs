@@ -8,6 +8,7 @@ mod engine;
 mod facts;
 mod harness;
 mod identity;
+mod leaving;
 mod orders;
 mod pictures;
 mod process;

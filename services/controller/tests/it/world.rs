@@ -4,13 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cloud::{DiskDescription, Flavor, InstanceDescription};
 use controller::sagas::answer::Answer;
+use controller::sagas::base_release::BaseRelease;
 use controller::sagas::catalog_op::{
     CatalogAnswer, CatalogOp, LineageLease, LineagesAcquired, PinnedDisk, PinnedInstance, SnapshotBegun,
     SnapshotPinned,
 };
+use controller::sagas::clearing::{ClearingBegun, TaggedBase};
+use controller::sagas::leftover_sweep::{Kind, Leftover, LeftoverSweep, Tagged, Whose};
 use controller::sagas::remote::Command;
 use controller::sagas::restore_new::RestoreNew;
 use controller::sagas::snapshot_create::SnapshotCreate;
+use controller::sagas::workload_delete::WorkloadDelete;
+use controller::sagas::workload_reset::WorkloadReset;
 use controller::sagas::{Output, Request};
 use model::{
     ByteCount, DiskFormat, Failure, InstanceId, KeepBase, LineageId, SnapshotKind, Timestamp, VolumeId,
@@ -30,10 +35,14 @@ pub(crate) struct World {
     thawed: BTreeSet<String>,
     /// How many disks each instance has by now.
     pub(crate) disk_count: u128,
+    /// Moves the numbers of all volumes, as if each had been replaced.
+    pub(crate) disk_shift: u128,
     /// Whether the storage can list what changed since a volume snapshot of a boot disk.
     pub(crate) keeps_changes: bool,
     /// The instance that its user stops after each snapshot's first cut.
     pub(crate) stops: Option<InstanceId>,
+    /// How often each instance lost its records of changes.
+    pub(crate) drops: BTreeMap<String, u32>,
     /// How often each cut was made.
     cut_counts: BTreeMap<String, u32>,
     drawn: u128,
@@ -46,9 +55,13 @@ pub(crate) fn make_uuid(number: u128) -> Uuid {
 
 /// The description of instance `id`: volumes named after it, and a third disk that is local.
 pub(crate) fn make_instance(id: InstanceId, disk_count: u128) -> InstanceDescription {
+    make_instance_with(id, disk_count, 0)
+}
+
+fn make_instance_with(id: InstanceId, disk_count: u128, shift: u128) -> InstanceDescription {
     let number = id.uuid().as_u128() & 0xffff;
     let disks = (0..disk_count).map(|index| {
-        let volume_id = VolumeId::from_uuid(make_uuid(0x1_0000 + number * 16 + index));
+        let volume_id = VolumeId::from_uuid(make_uuid(0x1_0000 + shift * 0x10_0000 + number * 16 + index));
         let device = format!("vd{}", char::from(b'a' + u8::try_from(index).unwrap()));
         let volume_id = (index != 2).then_some(volume_id);
         DiskDescription {
@@ -113,7 +126,8 @@ impl World {
     pub(crate) fn carry_out(&mut self, command: &Command) -> Answer {
         match command {
             Command::DescribeInstance(it) => {
-                let instance = make_instance(it.instance_id.parse().unwrap(), self.disk_count);
+                let instance =
+                    make_instance_with(it.instance_id.parse().unwrap(), self.disk_count, self.disk_shift);
                 let description = serde_json::to_vec(&instance).unwrap();
                 Answer::InstanceDescribed(rep::InstanceDescribed { description })
             }
@@ -123,7 +137,8 @@ impl World {
             Command::DeleteVolume(it) => self.remove(&format!("volume {}", it.tag)),
             Command::CreateInstance(it) => self.create(format!("instance {}", it.tag)),
             Command::DeleteInstance(it) => self.remove(&format!("instance {}", it.tag)),
-            Command::CheckRestorePlan(_) | Command::CheckQuotas(_) => done(),
+            Command::CheckRestorePlan(_) | Command::CheckQuotas(_) | Command::RevokeTrust(_) => done(),
+            Command::ListTagged(_) => Answer::TaggedListed(rep::TaggedListed::default()),
             Command::WriteRecords(it) => {
                 for record in &it.records {
                     self.create(format!("record {}", record.name));
@@ -200,6 +215,10 @@ impl World {
                 bytes_read_back: 4 << 20,
                 duration_ms: 10,
             }),
+            Command::DropChanges(it) => {
+                *self.drops.entry(it.instance_id.clone()).or_default() += 1;
+                done()
+            }
             Command::AbortWrite(_) => done(),
             other => panic!("no datamover does {other:?}"),
         }
@@ -266,6 +285,32 @@ impl World {
             }
             CatalogOp::EndRestore { .. } => self.forget("pin"),
             CatalogOp::CheckInstances { .. } => CatalogAnswer::InstancesChanged(Vec::new()),
+            CatalogOp::ForgetOrphanedBases { .. } => CatalogAnswer::BasesOrphaned(Vec::new()),
+            CatalogOp::BeginClearing(_) => {
+                self.create("begun".to_owned());
+                let base = |number| TaggedBase {
+                    subject: "a volume".to_owned(),
+                    tag: format!("saga/step/{number}"),
+                };
+                CatalogAnswer::ClearingBegun(ClearingBegun {
+                    user_id: "alice".parse().unwrap(),
+                    instance_ids: vec![InstanceId::from_uuid(make_uuid(10))],
+                    bases: vec![base(0), base(1)],
+                })
+            }
+            CatalogOp::EndClearing(_) | CatalogOp::RecordReset(_) | CatalogOp::RecordDelete(_) => {
+                self.forget("begun")
+            }
+            CatalogOp::LeaseBases(params) => {
+                self.create("leases".to_owned());
+                CatalogAnswer::BasesLeased((0..params.bases.len()).collect())
+            }
+            // One of each kind, whatever was found.
+            CatalogOp::JudgeLeftovers { .. } => {
+                let kinds = [Kind::Instance, Kind::Volume, Kind::VolumeSnapshot].into_iter();
+                CatalogAnswer::LeftoversJudged(kinds.zip(0..).map(leftover).collect())
+            }
+            CatalogOp::ReleaseBaseLeases(_) | CatalogOp::RecordBaseRelease { .. } => self.forget("leases"),
             CatalogOp::ReleaseSnapshot(_)
             | CatalogOp::RecordRestore { .. }
             | CatalogOp::ReleaseRestore(_) => CatalogAnswer::Done,
@@ -305,27 +350,31 @@ impl World {
     }
 }
 
-impl SagaWorld<SnapshotCreate> for World {
-    fn act(&mut self, _step: &'static str, _branch: u16, request: Request) -> Output {
-        self.serve(request)
-    }
-    fn undo(&mut self, _step: &'static str, _branch: u16, request: Request) {
-        self.serve(request);
-    }
-    fn leftovers(&self) -> Vec<String> {
-        self.things()
-    }
+macro_rules! plays {
+    ($($saga:ty),*) => {$(
+        impl SagaWorld<$saga> for World {
+            fn act(&mut self, _step: &'static str, _branch: u16, request: Request) -> Output {
+                self.serve(request)
+            }
+            fn undo(&mut self, _step: &'static str, _branch: u16, request: Request) {
+                self.serve(request);
+            }
+            fn leftovers(&self) -> Vec<String> {
+                self.things()
+            }
+        }
+    )*};
 }
+plays!(SnapshotCreate, RestoreNew, WorkloadReset, WorkloadDelete, BaseRelease, LeftoverSweep);
 
-impl SagaWorld<RestoreNew> for World {
-    fn act(&mut self, _step: &'static str, _branch: u16, request: Request) -> Output {
-        self.serve(request)
-    }
-    fn undo(&mut self, _step: &'static str, _branch: u16, request: Request) {
-        self.serve(request);
-    }
-    fn leftovers(&self) -> Vec<String> {
-        self.things()
+fn leftover((kind, number): (Kind, u32)) -> Leftover {
+    let (id, name) = (number.to_string(), "left".to_owned());
+    Leftover {
+        owner: Whose { project_id: "acme".parse().unwrap(), user_id: "alice".parse().unwrap() },
+        thing: Tagged { kind, id, name, tag: format!("saga/step/{number}") },
+        age_seconds: Some(1),
+        why: "its saga ended".to_owned(),
+        may_be_removed: true,
     }
 }
 

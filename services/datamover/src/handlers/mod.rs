@@ -2,6 +2,7 @@
 
 mod abort_write;
 mod cut_disks;
+mod drop_changes;
 mod end_cut;
 mod freeze_guest;
 mod purge_transfer;

@@ -3,14 +3,18 @@
 //! A refusal is an answer to the saga; trouble with the database is not: it takes back the whole transaction, and the
 //! event comes again.
 
+mod leaving;
+mod leftovers;
 mod restore;
 mod snapshot;
 
 use catalog::{SagaRow, Tx};
-use model::{Failure, RestoreEvent, RestoreId, SnapshotEvent, SnapshotId, SnapshotState};
+use model::{
+    Failure, RestoreEvent, RestoreId, SnapshotEvent, SnapshotId, SnapshotState, VolumeFact, VolumeId,
+};
 use runtime::Entropy;
 
-use super::fact::{self, Became};
+use super::fact::{self, Became, News};
 use crate::sagas::catalog_op::{CatalogAnswer, CatalogOp};
 
 /// Why an operation did not happen.
@@ -88,11 +92,22 @@ async fn dispatch(ctx: &mut OpCtx<'_>, op: &CatalogOp) -> OpResult {
             snapshot::check_instances(ctx, params, changed, *may_cut_again).await
         }
         CatalogOp::RecordSnapshot { params, record } => snapshot::record(ctx, params, record).await,
+        CatalogOp::ForgetOrphanedBases { params, disks } => leaving::forget_orphans(ctx, params, disks).await,
         CatalogOp::ReleaseSnapshot(params) => snapshot::release(ctx, params).await,
         CatalogOp::PinSnapshot(params) => restore::pin(ctx, params).await,
         CatalogOp::EndRestore { params, is_pinned } => restore::end(ctx, params, *is_pinned).await,
         CatalogOp::RecordRestore { params, record } => restore::record(ctx, params, record).await,
         CatalogOp::ReleaseRestore(params) => restore::release(ctx, params).await,
+        CatalogOp::BeginClearing(params) => leaving::begin(ctx, params).await,
+        CatalogOp::EndClearing(params) => leaving::end(ctx, params).await,
+        CatalogOp::RecordReset(params) => leaving::record_reset(ctx, params).await,
+        CatalogOp::RecordDelete(params) => leaving::record_delete(ctx, params).await,
+        CatalogOp::LeaseBases(params) => leaving::lease_bases(ctx, params).await,
+        CatalogOp::JudgeLeftovers { age_min_seconds, found } => {
+            leftovers::judge(ctx, *age_min_seconds, found).await
+        }
+        CatalogOp::ReleaseBaseLeases(params) => leaving::release_base_leases(ctx, params).await,
+        CatalogOp::RecordBaseRelease { params, leased } => leaving::record_release(ctx, params, leased).await,
     }
 }
 
@@ -100,6 +115,17 @@ impl OpCtx<'_> {
     /// Tells subscribers, in the same transaction.
     async fn announce(&mut self, became: Became) -> Result<(), catalog::Error> {
         fact::insert(self.tx, self.entropy, &fact::news_of(self.saga, became)).await
+    }
+
+    /// Tells what became of a user's volume, with code and message.
+    async fn announce_volume(
+        &mut self,
+        id: VolumeId,
+        what: VolumeFact,
+        reason: (&str, &str),
+    ) -> Result<(), catalog::Error> {
+        let news = fact::news_of(self.saga, Became::Volume(id, what));
+        fact::insert(self.tx, self.entropy, &News { reason: Some(reason), ..news }).await
     }
 
     /// Moves a snapshot, and tells of it when it has another status by that: a second restore pins what is pinned.

@@ -8,7 +8,7 @@ use catalog::{
 use cloud::{DiskDescription, InstanceDescription};
 use model::{
     ByteCount, DiskId, Failure, LineageId, SnapshotEvent, SnapshotId, SnapshotKind, SnapshotState,
-    WorkloadState,
+    WorkloadId, WorkloadState,
 };
 
 use super::{Became, OpCtx, OpError, OpResult, not_found};
@@ -56,7 +56,7 @@ pub(super) async fn end(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
         settle_parts(ctx, params.snapshot_id, part).await?;
     }
     give_back_lineages(ctx, params).await?;
-    free_workload(ctx, params).await?;
+    free_workload(ctx, params.workload_id).await?;
     Ok(CatalogAnswer::Done)
 }
 
@@ -212,6 +212,7 @@ pub(super) async fn record(ctx: &mut OpCtx<'_>, params: &Params, record: &Snapsh
         ctx.tx.update_snapshot_instance(&row).await?;
     }
     ctx.move_snapshot(params.snapshot_id, SnapshotEvent::Commit).await?;
+    ctx.tx.delete_workload_reset(params.workload_id).await?;
     let committed_at = ctx.tx.now();
     let mut row = get_snapshot(ctx, params.snapshot_id).await?;
     row.consistency = Some(record.consistency);
@@ -257,7 +258,7 @@ async fn check_disk(ctx: &mut OpCtx<'_>, params: &Params, disk: &DiskRecord) -> 
 
 pub(super) async fn release(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
     give_back_lineages(ctx, params).await?;
-    free_workload(ctx, params).await?;
+    free_workload(ctx, params.workload_id).await?;
     Ok(CatalogAnswer::Done)
 }
 
@@ -277,17 +278,17 @@ async fn give_back_lineages(ctx: &mut OpCtx<'_>, params: &Params) -> Result<(), 
 }
 
 /// Gives the workload back, also one that was marked broken while this saga was stuck.
-async fn free_workload(ctx: &mut OpCtx<'_>, params: &Params) -> Result<(), OpError> {
-    let Some(workload) = ctx.tx.get_workload(params.workload_id).await? else { return Ok(()) };
+pub(super) async fn free_workload(ctx: &mut OpCtx<'_>, id: WorkloadId) -> Result<(), OpError> {
+    let Some(workload) = ctx.tx.get_workload(id).await? else { return Ok(()) };
     if workload.saga_id != Some(ctx.saga.id) {
         return Ok(());
     }
     if workload.status == WorkloadState::Error {
-        ctx.tx.repair_workload(params.workload_id).await?;
+        ctx.tx.repair_workload(id).await?;
     } else {
-        ctx.tx.unlock_workload(params.workload_id, ctx.saga.id).await?;
+        ctx.tx.unlock_workload(id, ctx.saga.id).await?;
     }
-    ctx.announce(Became::Workload(params.workload_id, WorkloadState::Available)).await?;
+    ctx.announce(Became::Workload(id, WorkloadState::Available)).await?;
     Ok(())
 }
 

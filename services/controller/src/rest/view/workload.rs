@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use catalog::{NotificationRow, WorkloadRow};
 use model::{SnapshotKind, SnapshotState};
-use rest_api::{CloudNotification, StorageUsage, Workload, WorkloadInstance, WorkloadSummary};
+use rest_api::{CloudNotification, StorageUsage, VolumeLeft, Workload, WorkloadInstance, WorkloadSummary};
 
 use super::make_links;
 use crate::app::workloads::Parts;
@@ -39,6 +39,7 @@ pub(in crate::rest) fn show_workload(parts: &Parts) -> Workload {
         jobschedule: serde_json::json!({ "enabled": false }),
         metadata: BTreeMap::new(),
         keep_base: parts.row.keep_base,
+        volumes_left: parts.volumes_left.iter().map(show_volume_left).collect(),
         storage_usage: sum_up(parts),
         notifications: parts.notifications.iter().map(show_notification).collect(),
     }
@@ -51,6 +52,15 @@ fn show_notification(row: &NotificationRow) -> CloudNotification {
         subject: row.subject_kind.to_string(),
         subject_id: row.subject_id,
         detail: row.detail.clone(),
+    }
+}
+
+fn show_volume_left(row: &catalog::VolumeLeftRow) -> VolumeLeft {
+    VolumeLeft {
+        id: row.volume_id,
+        name: row.name.clone(),
+        instance_id: row.instance_id,
+        found_at: row.found_at.into(),
     }
 }
 

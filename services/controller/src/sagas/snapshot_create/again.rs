@@ -3,7 +3,7 @@
 
 use saga::{Branch, Step};
 
-use super::cut::end_cut;
+use super::cut::{delete_volume_snapshot, end_cut};
 use super::prepare::{describe_instance, remove_records, write_records};
 use super::round::{self, Round, final_plan};
 use super::transfer::purge_transfer;
@@ -51,6 +51,26 @@ pub(super) fn end_lost_cuts() -> Step<SnapshotCreate> {
 fn cuts_lost(facts: &Facts) -> Vec<Branch> {
     let lost = facts.lost_instances();
     facts.first.with_local_disks().into_iter().filter(|place| lost.contains(place)).collect()
+}
+
+// delete_lost_volume_snapshots
+
+/// Before the second cut, so that a volume never bears more than its base and one of ours: what the quotas were asked for.
+pub(super) fn delete_lost_volume_snapshots() -> Step<SnapshotCreate> {
+    Step::new("delete_lost_volume_snapshots")
+        .branches(|_: &Params, facts: &Facts| round::count(volume_snapshots_lost(facts).len()))
+        .action(|ctx: &Ctx, branch| {
+            delete_volume_snapshot(ctx, Round::First, volume_snapshots_lost(ctx.facts)[usize::from(branch)])
+        })
+        .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
+        .deadline(budget::CLOUD_CALL_DEADLINE)
+}
+
+/// The branches of `create_volume_snapshots` that were for lost instances.
+fn volume_snapshots_lost(facts: &Facts) -> Vec<Branch> {
+    let lost = facts.lost_instances();
+    let numbered = (0..).zip(facts.first.volumes());
+    numbered.filter(|(_, (disk, _))| lost.contains(&disk.instance_index)).map(|(branch, _)| branch).collect()
 }
 
 // describe_lost_instances

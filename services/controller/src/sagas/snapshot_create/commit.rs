@@ -95,7 +95,10 @@ pub(super) fn delete_volume_snapshots(round: Round) -> Step<SnapshotCreate> {
 /// The branches of `create_volume_snapshots` whose volume snapshot is not kept.
 fn unneeded(facts: &Facts, round: Round) -> Vec<Branch> {
     let numbered = (0..).zip(facts.round(round).volumes());
-    numbered.filter(|(_, (disk, _))| !is_kept(facts, round, disk)).map(|(branch, _)| branch).collect()
+    // Those of the first round that were lost are gone since before the second.
+    let is_there = |disk: &Disk| facts.counts(round, disk.instance_index);
+    let unneeded = numbered.filter(|(_, (disk, _))| is_there(disk) && !is_kept(facts, round, disk));
+    unneeded.map(|(branch, _)| branch).collect()
 }
 
 /// Whether the volume snapshot of a disk stays as the base of the next snapshot.
@@ -138,6 +141,31 @@ fn earlier_bases(facts: &Facts) -> Vec<(String, String)> {
         base.map(|base| (disk.subject(), base.tag.clone()))
     };
     facts.final_disks().iter().filter_map(base).collect()
+}
+
+// find_orphaned_bases, delete_orphaned_bases
+
+pub(super) fn find_orphaned_bases() -> Step<SnapshotCreate> {
+    Step::new("find_orphaned_bases")
+        .action(|ctx: &Ctx, _| {
+            let instances = ctx.facts.final_instances().into_values();
+            let disks = instances.map(|instance| {
+                (instance.id, instance.disks_to_back_up().map(|disk| disk.id.clone()).collect())
+            });
+            CatalogOp::ForgetOrphanedBases { params: ctx.params.clone(), disks: disks.collect() }.into()
+        })
+        .learn(|facts: &mut Facts, _, output: &Output| facts.orphaned_bases = answer::bases_orphaned(output))
+}
+
+/// Disks were detached or excluded, instances taken out: nothing will build on what is kept of them.
+pub(super) fn delete_orphaned_bases() -> Step<SnapshotCreate> {
+    Step::new("delete_orphaned_bases")
+        .branches(|_: &Params, facts: &Facts| round::count(facts.orphaned_bases.len()))
+        .action(|ctx: &Ctx, branch| {
+            let base = ctx.facts.orphaned_bases[usize::from(branch)].clone();
+            delete_tagged(ctx, base.tag, base.subject)
+        })
+        .deadline(budget::CLOUD_CALL_DEADLINE)
 }
 
 // release

@@ -12,7 +12,7 @@ use super::prepare::describe_instance;
 use super::round::{self, Round, instance_id, instance_subject, text};
 use super::{Ctx, Facts, Params, SnapshotCreate};
 use crate::sagas::catalog_op::CatalogOp;
-use crate::sagas::remote::{Codes, Remote, Tolerance};
+use crate::sagas::remote::{Codes, INSTANCE_GONE, Remote, Tolerance};
 use crate::sagas::{Output, Request, answer, budget, job_id};
 
 /// The datamover thaws by its own timer after this long: guests tolerate it, and databases mostly do.
@@ -36,9 +36,6 @@ const NOT_THE_GUEST: &[&str] = &[
     "DATAMOVER_NOT_RUNNING",
     "UNROUTABLE",
 ];
-/// Answers of dmapi that an instance is on no host any more.
-const GONE: &[&str] =
-    &["INSTANCE_NOT_FOUND", "INSTANCE_DELETED", "INSTANCE_SHELVED", "INSTANCE_NEVER_PLACED"];
 
 fn per_instance(round: Round) -> impl Fn(&Params, &Facts) -> Branch {
     move |params, facts| facts.member_count(round, params)
@@ -125,7 +122,7 @@ pub(super) fn end_cut(ctx: &Ctx, round: Round, place: Branch, keep_changes: bool
     };
     // Where nobody cut and the instance is gone, there is nothing to end.
     let nothing = Some(answer::Answer::Done(rep::Done {}));
-    let gone = Tolerance { attempts_max: 1, codes: Codes::Only(GONE), instead: nothing };
+    let gone = Tolerance { attempts_max: 1, codes: Codes::Only(INSTANCE_GONE), instead: nothing };
     let at = PlacedAt::Instance(instance_id(ctx, place));
     Remote::where_it_ran(cut_job, at, command, instance_subject(ctx, place)).tolerating(gone).into()
 }
@@ -167,18 +164,25 @@ pub(super) fn create_volume_snapshots(round: Round) -> Step<SnapshotCreate> {
 
 /// Deletes what `create_volume_snapshots` made for a volume of the round.
 pub(super) fn delete_volume_snapshot(ctx: &Ctx, round: Round, branch: Branch) -> Request {
-    let (disk, _) = ctx.facts.round(round).volumes()[usize::from(branch)];
-    delete_tagged(ctx, volume_snapshot_tag(ctx, round, branch), disk.subject())
+    let facts = ctx.facts.round(round);
+    let (disk, _) = facts.volumes()[usize::from(branch)];
+    // Nobody heard what came of the creation.
+    let looks_twice = !facts.volume_snapshots.contains_key(&disk.index);
+    let command = delete_command(ctx, volume_snapshot_tag(ctx, round, branch));
+    Remote::cloud(cmd::DeleteVolumeSnapshots { looks_twice, ..command }, disk.subject()).into()
 }
 
 pub(super) fn delete_tagged(ctx: &Ctx, tag: String, subject: String) -> Request {
-    let command = cmd::DeleteVolumeSnapshots {
+    Remote::cloud(delete_command(ctx, tag), subject).into()
+}
+
+fn delete_command(ctx: &Ctx, tag: String) -> cmd::DeleteVolumeSnapshots {
+    cmd::DeleteVolumeSnapshots {
         project_id: ctx.params.project_id.to_string(),
         user_id: round::user_id(ctx),
         tag,
         ..Default::default()
-    };
-    Remote::cloud(command, subject).into()
+    }
 }
 
 /// Finds the volume snapshots of a branch, whether or not anybody heard of their making.

@@ -28,6 +28,8 @@ struct House {
     tokens: BTreeMap<String, Token>,
     trusts: BTreeMap<String, Value>,
     is_down: bool,
+    /// The next trust is made, and nobody is told.
+    loses_answer: bool,
     reads: usize,
     trust_logins: usize,
 }
@@ -53,6 +55,7 @@ impl FakeKeystone {
                 .route("/v3/auth/tokens", web::post().to(log_in))
                 .route("/v3/auth/tokens", web::get().to(read_token))
                 .route("/v3/OS-TRUST/trusts", web::post().to(make_trust))
+                .route("/v3/OS-TRUST/trusts", web::get().to(list_trusts))
                 .route("/v3/OS-TRUST/trusts/{id}", web::get().to(show_trust))
                 .route("/v3/OS-TRUST/trusts/{id}", web::delete().to(delete_trust))
         })
@@ -105,6 +108,10 @@ impl FakeKeystone {
 
     pub(crate) fn set_down(&self, is_down: bool) {
         self.house().is_down = is_down;
+    }
+
+    pub(crate) fn lose_the_next_answer(&self) {
+        self.house().loses_answer = true;
     }
 
     /// How often users' tokens were read.
@@ -247,7 +254,26 @@ async fn make_trust(house: Shared, request: HttpRequest, body: web::Json<Value>)
     let id = Entropy.uuid().simple().to_string();
     trust["id"] = id.clone().into();
     house.trusts.insert(id, trust.clone());
+    if std::mem::take(&mut house.loses_answer) {
+        return refuse(502, "the answer was lost");
+    }
     HttpResponse::Created().json(json!({ "trust": trust }))
+}
+
+/// Without roles, as Keystone lists them.
+async fn list_trusts(house: Shared, request: HttpRequest) -> HttpResponse {
+    let house = house.lock().unwrap();
+    let Some(token) = house.token(&request, "X-Auth-Token") else { return refuse(401, "no token") };
+    if !request.query_string().contains(&format!("trustor_user_id={}", token.user)) || token.is_restricted {
+        return refuse(403, "You are not authorized to perform the requested action: identity:list_trusts.");
+    }
+    let own = house.trusts.values().filter(|trust| trust["trustor_user_id"] == token.user.as_str());
+    let bare = own.map(|trust| {
+        let mut trust = trust.clone();
+        trust.as_object_mut().unwrap().remove("roles");
+        trust
+    });
+    HttpResponse::Ok().json(json!({ "trusts": bare.collect::<Vec<_>>() }))
 }
 
 async fn show_trust(house: Shared, request: HttpRequest, id: web::Path<String>) -> HttpResponse {
@@ -264,7 +290,9 @@ async fn show_trust(house: Shared, request: HttpRequest, id: web::Path<String>) 
 async fn delete_trust(house: Shared, request: HttpRequest, id: web::Path<String>) -> HttpResponse {
     let mut house = house.lock().unwrap();
     let Some(token) = house.token(&request, "X-Auth-Token") else { return refuse(401, "no token") };
-    let Some(trust) = house.trusts.get(&*id) else { return refuse(404, "Could not find trust") };
+    let Some(trust) = house.trusts.get(&*id) else {
+        return refuse(404, &format!("Could not find trust: {id}."));
+    };
     if trust["trustor_user_id"] != token.user.as_str() && !house.roles_of(&token).contains("admin") {
         return refuse(403, "You are not authorized to perform the requested action: identity:delete_trust.");
     }

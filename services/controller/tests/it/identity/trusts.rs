@@ -208,3 +208,43 @@ async fn without_a_cloud_that_vouches_for_users_there_are_no_trusts() {
     let service = crate::rest::fixture::Service::start().await;
     check_refused(service.client.list_trusts().await, 409, "TRUSTS_NOT_USED", "auth.kind");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trust_whose_answer_was_lost_is_found_again() {
+    let site = Site::start().await;
+    let alice = site.user("alice", ALICE);
+    site.keystone.lose_the_next_answer();
+    let new = || site.service.make_new("web", 0..1);
+    assert!(alice.create_workload(new()).await.is_err());
+    let made = site.keystone.trusts();
+    assert_eq!(made.len(), 1);
+    alice.create_workload(new()).await.unwrap();
+    assert_eq!(site.keystone.trusts(), made, "no other was made");
+    assert_eq!(alice.list_trusts().await.unwrap()[0].value, made[0]["id"].as_str().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trust_goes_with_the_last_workload_of_its_user_and_not_before() {
+    let site = Site::start().await;
+    let alice = site.user("alice", ALICE);
+    for (name, range) in [("web", 0..1), ("shop", 1..2)] {
+        alice.create_workload(site.service.make_new(name, range)).await.unwrap();
+    }
+    let jobs = CloudJobs::new(site.service.state.cloud.clone(), Vec::new())
+        .with_trusts(site.service.state.trusts.clone());
+    let revoke = CloudCommand::RevokeTrust(cmd::RevokeTrust {
+        project_id: "acme".to_owned(),
+        user_id: "alice".to_owned(),
+        ..Default::default()
+    });
+    for (workload, trusts_left) in alice.list_workloads().await.unwrap().into_iter().zip([1, 0]) {
+        let mut tx = site.service.state.catalog.begin().await.unwrap();
+        tx.delete_workload(workload.id).await.unwrap();
+        tx.commit().await.unwrap();
+        for _ in 0..2 {
+            jobs.run(&revoke).await.unwrap();
+        }
+        let there = (site.keystone.trusts().len(), alice.list_trusts().await.unwrap().len());
+        assert_eq!(there, (trusts_left, trusts_left));
+    }
+}

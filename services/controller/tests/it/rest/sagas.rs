@@ -87,7 +87,7 @@ async fn a_kind_is_drawn_as_it_may_go_and_a_saga_as_it_stands() {
     assert!(live.text.contains("describe_instances<br/>running\"]:::running"), "{}", live.text);
     assert!(live.text.contains("begin<br/>done\"]:::done"), "{}", live.text);
     let unknown = service.client.draw_saga("snapshot_crate", "dot").await;
-    check_refused(unknown, 404, "SAGA_NOT_FOUND", "kinds are restore_new, snapshot_create");
+    check_refused(unknown, 404, "SAGA_NOT_FOUND", "restore_new, snapshot_create");
     check_refused(
         service.client.draw_saga("restore_new", "png").await,
         400,

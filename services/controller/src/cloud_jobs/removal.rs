@@ -1,0 +1,79 @@
+//! What takes away: things of the cloud by their tag, and trusts; and the listing of what bears a tag.
+//!
+//! A creation whose answer was lost may take effect after the look that found nothing. So its removal looks once more, a while
+//! later; what comes after that is found by the sweep of leftovers.
+
+use cloud::{Resource, ResourceKind, Tag};
+use model::Failure;
+use proto::cmd::v1 as cmd;
+use proto::rep::v1 as rep;
+
+use super::{Answer, CloudJobs, owner};
+
+impl CloudJobs {
+    pub(super) async fn delete_volume_snapshots(
+        &self,
+        command: &cmd::DeleteVolumeSnapshots,
+    ) -> Result<(), Failure> {
+        let owner = owner(&command.project_id, &command.user_id)?;
+        let tag = Tag::from_text(&command.tag);
+        self.cloud.delete_volume_snapshots(&owner, &tag).await?;
+        if !self.waits_to_look_again(command.looks_twice).await {
+            return Ok(());
+        }
+        self.cloud.delete_volume_snapshots(&owner, &tag).await
+    }
+
+    pub(super) async fn delete_volumes(&self, command: &cmd::DeleteVolume) -> Result<(), Failure> {
+        let owner = owner(&command.project_id, &command.user_id)?;
+        let tag = Tag::from_text(&command.tag);
+        self.cloud.delete_volumes(&owner, &tag).await?;
+        if !self.waits_to_look_again(command.looks_twice).await {
+            return Ok(());
+        }
+        self.cloud.delete_volumes(&owner, &tag).await
+    }
+
+    pub(super) async fn delete_instances(&self, command: &cmd::DeleteInstance) -> Result<(), Failure> {
+        let owner = owner(&command.project_id, &command.user_id)?;
+        let tag = Tag::from_text(&command.tag);
+        self.cloud.delete_instances(&owner, &tag).await?;
+        if !self.waits_to_look_again(command.looks_twice).await {
+            return Ok(());
+        }
+        self.cloud.delete_instances(&owner, &tag).await
+    }
+
+    async fn waits_to_look_again(&self, looks_twice: bool) -> bool {
+        if looks_twice {
+            tokio::time::sleep(self.second_look_after).await;
+        }
+        looks_twice
+    }
+
+    /// Where no cloud vouches for users, there is nothing to take back.
+    pub(super) async fn revoke_trust(&self, command: &cmd::RevokeTrust) -> Result<(), Failure> {
+        let owner = owner(&command.project_id, &command.user_id)?;
+        let Some(trusts) = &self.trusts else { return Ok(()) };
+        trusts.release(&owner).await.map_err(|error| error.failure())
+    }
+
+    pub(super) async fn list_tagged(&self, command: &cmd::ListTagged) -> Result<Answer, Failure> {
+        let owner = owner(&command.project_id, &command.user_id)?;
+        let resources = self.cloud.list_resources(&owner).await?;
+        let tagged = resources.into_iter().filter_map(tagged).collect();
+        Ok(Answer::TaggedListed(rep::TaggedListed { tagged }))
+    }
+}
+
+fn tagged(Resource { kind, id, name, tag }: Resource) -> Option<rep::Tagged> {
+    let kind = match kind {
+        ResourceKind::Instance => "instance",
+        ResourceKind::Volume => "volume",
+        ResourceKind::VolumeSnapshot => "volume_snapshot",
+        ResourceKind::Port => "port",
+        // Holdfast makes none of these.
+        _ => return None,
+    };
+    Some(rep::Tagged { kind: kind.to_owned(), id, name, tag: tag?.as_str().to_owned() })
+}

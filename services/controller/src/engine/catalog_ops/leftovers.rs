@@ -1,0 +1,84 @@
+//! Which of the things that bear a tag nothing needs any more.
+
+use std::collections::BTreeSet;
+
+use catalog::SagaRow;
+use model::{RestoreId, RestoreState, SagaId, Timestamp};
+use saga::{Phase, Saga as _};
+
+use super::{OpCtx, OpError, OpResult};
+use crate::sagas::catalog_op::CatalogAnswer;
+use crate::sagas::leftover_sweep::{Kind, Leftover, Tagged, Whose};
+use crate::sagas::snapshot_create::SnapshotCreate;
+
+pub(super) async fn judge(ctx: &mut OpCtx<'_>, age_min_seconds: u64, found: &[(Whose, Tagged)]) -> OpResult {
+    let kept = ctx.tx.list_kept_bases(None).await?;
+    let kept: BTreeSet<&str> = kept.iter().map(|row| row.base.tag.as_str()).collect();
+    let mut leftovers = Vec::new();
+    for (owner, thing) in found.iter().filter(|(_, thing)| !kept.contains(thing.tag.as_str())) {
+        let leftover = |age_seconds, why: String, may_be_removed| Leftover {
+            owner: owner.clone(),
+            thing: thing.clone(),
+            age_seconds,
+            why,
+            may_be_removed,
+        };
+        let saga = match saga_of(&thing.tag) {
+            Some(id) => ctx.tx.get_saga(id).await?,
+            None => None,
+        };
+        match saga {
+            None => {
+                let why = "no saga of this catalog made it: is it another Holdfast's, or of a catalog that was lost?";
+                leftovers.push(leftover(None, why.to_owned(), false));
+            }
+            Some(saga) => {
+                let Some(ended_at) = saga.finished_at else { continue };
+                let age = ctx.tx.now().since(ended_at).as_secs();
+                if age >= age_min_seconds && !is_its_users(ctx, &saga).await? {
+                    leftovers.push(leftover(Some(age), why(&saga, ended_at), true));
+                }
+            }
+        }
+    }
+    leftovers.extend(volumes_left(ctx).await?);
+    Ok(CatalogAnswer::LeftoversJudged(leftovers))
+}
+
+/// The first part of a tag.
+fn saga_of(tag: &str) -> Option<SagaId> {
+    tag.split('/').next()?.parse().ok()
+}
+
+/// What a snapshot makes is never its user's; what a restore made is, once it passed its pivot.
+async fn is_its_users(ctx: &mut OpCtx<'_>, saga: &SagaRow) -> Result<bool, OpError> {
+    if saga.kind == SnapshotCreate::KIND {
+        return Ok(false);
+    }
+    let restore = ctx.tx.get_restore(RestoreId::from_uuid(saga.object_id)).await?;
+    let is_available = restore.is_some_and(|row| row.status == RestoreState::Available);
+    Ok(is_available || saga.phase == Phase::Succeeded.as_str())
+}
+
+fn why(saga: &SagaRow, ended_at: Timestamp) -> String {
+    format!("its saga {} ({}) ended {} at {ended_at}", saga.id, saga.kind, saga.phase)
+}
+
+/// They are their users': named, and never removed.
+async fn volumes_left(ctx: &mut OpCtx<'_>) -> Result<Vec<Leftover>, OpError> {
+    let mut leftovers = Vec::new();
+    for row in ctx.tx.list_volumes_left(None).await? {
+        let Some(workload) = ctx.tx.get_workload(row.workload_id).await? else { continue };
+        let owner = Whose::from(workload.owner());
+        let thing =
+            Tagged { kind: Kind::Volume, id: row.volume_id.to_string(), name: row.name, tag: String::new() };
+        let why = format!(
+            "it was to be deleted with instance {}, and stayed because of a volume snapshot of Holdfast that is gone now: its \
+             user deletes it",
+            row.instance_id
+        );
+        let age_seconds = Some(ctx.tx.now().since(row.found_at).as_secs());
+        leftovers.push(Leftover { owner, thing, age_seconds, why, may_be_removed: false });
+    }
+    Ok(leftovers)
+}
