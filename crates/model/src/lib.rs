@@ -32,4 +32,4 @@ pub use size::{ByteCount, Extent};
 pub use snapshot::{Consistency, DiskFormat, SnapshotEvent, SnapshotKind, SnapshotState};
 pub use time::Timestamp;
 pub use transition::{IllegalTransition, InvalidState};
-pub use workload::{KeepBase, WorkloadEvent, WorkloadState};
+pub use workload::{KeepBase, WorkloadEvent, WorkloadState, WorkloadType};

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // all of it is tests
 
+mod changes;
 mod client;
 mod describing;
 mod effects;
@@ -18,5 +19,6 @@ mod notifications;
 mod placement;
 mod protecting;
 mod registration;
+mod states;
 mod users;
 mod volumes;

@@ -48,6 +48,7 @@ impl FromStr for Role {
 pub enum Action {
     WorkloadRead,
     WorkloadCreate,
+    WorkloadModify,
     SnapshotRead,
     SnapshotCreate,
     SnapshotCancel,
@@ -84,6 +85,7 @@ impl Action {
         match self {
             Self::WorkloadRead => "workload:workload_show",
             Self::WorkloadCreate => "workload:workload_create",
+            Self::WorkloadModify => "workload:workload_modify",
             Self::SnapshotRead => "workload:snapshot_show",
             Self::SnapshotCreate => "workload:workload_snapshot",
             Self::SnapshotCancel => "snapshot:snapshot_cancel",
@@ -112,6 +114,7 @@ impl Action {
             | Self::TargetRead
             | Self::TrustRead => Needs::Reader,
             Self::WorkloadCreate
+            | Self::WorkloadModify
             | Self::SnapshotCreate
             | Self::SnapshotCancel
             | Self::RestoreCreate

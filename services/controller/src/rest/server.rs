@@ -60,7 +60,13 @@ fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/workloads").get(workloads::list).post(workloads::create).done())
         .service(resource("/workloads/detail").get(workloads::list).done())
-        .service(resource("/workloads/{workload}").get(workloads::show).post(snapshots::create).done())
+        .service(
+            resource("/workloads/{workload}")
+                .get(workloads::show)
+                .post(snapshots::create)
+                .put(workloads::change)
+                .done(),
+        )
         .service(resource("/workloads/{workload}/snapshots/{snapshot}").get(snapshots::show_long).done())
         .service(
             resource("/workloads/{workload}/snapshots/{snapshot}/restores")
@@ -126,6 +132,15 @@ impl Routes {
         F::Output: actix_web::Responder + 'static,
     {
         Self(self.0.route(web::post().to(handler)))
+    }
+
+    fn put<F, Args>(self, handler: F) -> Self
+    where
+        F: actix_web::Handler<Args>,
+        Args: actix_web::FromRequest + 'static,
+        F::Output: actix_web::Responder + 'static,
+    {
+        Self(self.0.route(web::put().to(handler)))
     }
 
     fn delete<F, Args>(self, handler: F) -> Self

@@ -9,6 +9,7 @@ mod facts;
 mod harness;
 mod identity;
 mod orders;
+mod partial;
 mod pictures;
 mod process;
 mod replies;
