@@ -16,6 +16,7 @@ mod identity;
 mod killed;
 mod local_disks;
 mod notifications;
+mod partial;
 mod placement;
 mod protecting;
 mod registration;
