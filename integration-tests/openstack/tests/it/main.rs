@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // all of it is tests
 
 mod as_nova;
+mod changes;
 mod client;
 mod describing;
 mod effects;
@@ -19,8 +20,10 @@ mod leaving;
 mod local_disks;
 mod mixed_disks;
 mod notifications;
+mod partial;
 mod placement;
 mod protecting;
 mod registration;
+mod states;
 mod users;
 mod volumes;

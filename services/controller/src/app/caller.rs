@@ -48,6 +48,7 @@ impl FromStr for Role {
 pub enum Action {
     WorkloadRead,
     WorkloadCreate,
+    WorkloadModify,
     WorkloadReset,
     WorkloadDelete,
     SnapshotRead,
@@ -87,6 +88,7 @@ impl Action {
         match self {
             Self::WorkloadRead => "workload:workload_show",
             Self::WorkloadCreate => "workload:workload_create",
+            Self::WorkloadModify => "workload:workload_modify",
             Self::WorkloadReset => "workload:workload_reset",
             Self::WorkloadDelete => "workload:workload_delete",
             Self::SnapshotRead => "workload:snapshot_show",
@@ -118,6 +120,7 @@ impl Action {
             | Self::TargetRead
             | Self::TrustRead => Needs::Reader,
             Self::WorkloadCreate
+            | Self::WorkloadModify
             | Self::WorkloadReset
             | Self::WorkloadDelete
             | Self::SnapshotCreate

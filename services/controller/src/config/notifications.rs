@@ -43,7 +43,7 @@ impl NotificationsSection {
                 "notifications.topics is empty: name one, or none of notifications.exchanges".to_owned()
             );
         }
-        if self.exchanges.iter().any(|exchange| *exchange == self.emit_exchange) {
+        if self.exchanges.contains(&self.emit_exchange) {
             return Err(format!(
                 "notifications.emit_exchange = {:?} is also listened to: choose one of our own",
                 self.emit_exchange

@@ -24,7 +24,7 @@ pub(super) fn record_snapshot() -> Step<SnapshotCreate> {
 
 fn snapshot_record(ctx: &Ctx) -> SnapshotRecord {
     let facts = ctx.facts;
-    let disks = (0..).zip(facts.final_disks()).map(|(branch, (round, disk))| {
+    let disks = facts.final_disks().into_iter().map(|(round, disk)| {
         let known = facts.round(round);
         DiskRecord {
             instance_id: disk.instance.id,
@@ -32,7 +32,7 @@ fn snapshot_record(ctx: &Ctx) -> SnapshotRecord {
             subject: disk.subject(),
             lease: known.lease(disk.index).clone(),
             transferred: transferred(known, &disk),
-            verified_digest: facts.verified_digests.get(&branch).cloned().unwrap_or_default(),
+            verified_digest: known.verified_digests.get(&disk.index).cloned().unwrap_or_default(),
             kept_base: kept_base(ctx, round, &disk),
         }
     });
@@ -42,6 +42,7 @@ fn snapshot_record(ctx: &Ctx) -> SnapshotRecord {
         consistency: lowest.unwrap_or(Consistency::Crash),
         disks: disks.collect(),
         consistencies,
+        left_out: facts.failures(ctx.params),
     }
 }
 
@@ -69,7 +70,7 @@ pub(super) fn end_cuts_keeping_changes(round: Round) -> Step<SnapshotCreate> {
     Step::new(round.pick("end_cuts_keeping_changes", "end_cuts_again_keeping_changes"))
         .branches(move |_: &Params, facts: &Facts| round::count(cuts(facts, round).len()))
         .action(move |ctx: &Ctx, branch| {
-            end_cut(ctx, round, cuts(ctx.facts, round)[usize::from(branch)], true)
+            end_cut(ctx, round, cuts(ctx.facts, round)[usize::from(branch)], true).into()
         })
         .deadline(budget::MOVER_CALL_DEADLINE)
 }
@@ -87,7 +88,7 @@ pub(super) fn delete_volume_snapshots(round: Round) -> Step<SnapshotCreate> {
     Step::new(round.pick("delete_volume_snapshots", "delete_volume_snapshots_again"))
         .branches(move |_: &Params, facts: &Facts| round::count(unneeded(facts, round).len()))
         .action(move |ctx: &Ctx, branch| {
-            delete_volume_snapshot(ctx, round, unneeded(ctx.facts, round)[usize::from(branch)])
+            delete_volume_snapshot(ctx, round, unneeded(ctx.facts, round)[usize::from(branch)]).into()
         })
         .deadline(budget::CLOUD_CALL_DEADLINE)
 }
@@ -95,8 +96,9 @@ pub(super) fn delete_volume_snapshots(round: Round) -> Step<SnapshotCreate> {
 /// The branches of `create_volume_snapshots` whose volume snapshot is not kept.
 fn unneeded(facts: &Facts, round: Round) -> Vec<Branch> {
     let numbered = (0..).zip(facts.round(round).volumes());
-    // Those of the first round that were lost are gone since before the second.
-    let is_there = |disk: &Disk| facts.counts(round, disk.instance_index);
+    // Those of the first round that were lost are gone since before the second, unless that failed.
+    let is_there =
+        |disk: &Disk| facts.counts(round, disk.instance_index) || facts.is_left_out(disk.instance_index);
     let unneeded = numbered.filter(|(_, (disk, _))| is_there(disk) && !is_kept(facts, round, disk));
     unneeded.map(|(branch, _)| branch).collect()
 }

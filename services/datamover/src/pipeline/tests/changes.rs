@@ -106,6 +106,9 @@ impl Host for Witness {
     async fn end_cut(&self, _: InstanceId, _: SnapshotId, _: bool) -> Result<(), Failure> {
         unreachable!("a pipeline cuts nothing")
     }
+    async fn drop_changes(&self, _: InstanceId) -> Result<(), Failure> {
+        unreachable!("a pipeline resets nothing")
+    }
     async fn source_disk(&self, _: &SourceQuery) -> Result<SourceDisk, Failure> {
         unreachable!("it was found before")
     }
