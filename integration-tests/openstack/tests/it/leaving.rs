@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use integration_tests::wait;
-use model::WorkloadId;
+use model::{SagaId, WorkloadId};
 use openstack_tests::hypervisor::{bitmaps, checkpoints};
 use openstack_tests::lab::Lab;
 use openstack_tests::phase::Phase;
@@ -49,6 +49,67 @@ fn leftovers(site: &Site, more: &[&str]) -> Result<(Vec<Value>, bool)> {
     Ok((rows, output.status.success()))
 }
 
+/// What is planted on volume `data` as if `saga`, which is over, had left it is found and removed; nothing else is.
+fn check_leftovers(site: &mut Site, project: &Project, data: &str, saga: SagaId) -> Result<()> {
+    let bases = volume_snapshots(project)?;
+    let phase = Phase::begin("leaving: planted leftovers are found and removed, a base is spared");
+    let mark = |index: u32| format!("holdfast:tag={saga}/create_volume_snapshots/{index}");
+    let planted =
+        project.create_one(&["volume", "create", "--size", "1", "--property", &mark(7), "planted"])?;
+    project.wait_for_status(&["volume"], &planted, "available")?;
+    let foreign = "holdfast:tag=018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e8f/create_volume_snapshots/0";
+    let unknown = project.create_one(&[
+        "volume",
+        "snapshot",
+        "create",
+        "--force",
+        "--volume",
+        data,
+        "--property",
+        foreign,
+        "unknown",
+    ])?;
+    let late = project.create_one(&[
+        "volume",
+        "snapshot",
+        "create",
+        "--force",
+        "--volume",
+        data,
+        "--property",
+        &mark(8),
+        "late",
+    ])?;
+    for id in [&unknown, &late] {
+        project.wait_for_status(&["volume", "snapshot"], id, "available")?;
+    }
+    project.give_role("admin")?;
+    site.log_in_again(project)?;
+    let (found, is_clean) = leftovers(site, &[])?;
+    let ids = |rows: &[Value], outcome: &str| -> Vec<String> {
+        let of = rows.iter().filter(|row| row["outcome"] == outcome);
+        let mut ids: Vec<String> = of.filter_map(|row| row["id"].as_str().map(str::to_owned)).collect();
+        ids.sort();
+        ids
+    };
+    let sorted = |mut all: Vec<String>| {
+        all.sort();
+        all
+    };
+    ensure!(
+        !is_clean && ids(&found, "may be removed") == sorted(vec![planted.clone(), late.clone()]),
+        "{found:?}"
+    );
+    ensure!(ids(&found, "left alone") == [unknown.clone()], "{found:?}");
+    let (removed, _) = leftovers(site, &["--remove"])?;
+    ensure!(ids(&removed, "removed") == sorted(vec![planted.clone(), late]), "{removed:?}");
+    ensure!(sorted(volume_snapshots(project)?) == sorted([bases.clone(), vec![unknown.clone()]].concat()));
+    ensure!(project.run(&["volume", "show", &planted]).is_err(), "the planted volume is gone");
+    project.run(&["volume", "snapshot", "delete", &unknown])?;
+    drop(phase);
+    Ok(())
+}
+
 #[test]
 fn a_user_deletes_server_and_volumes_after_the_sweep_and_leftovers_are_found() -> Result<()> {
     let lab = Lab::from_env()?;
@@ -68,62 +129,7 @@ fn a_user_deletes_server_and_volumes_after_the_sweep_and_leftovers_are_found() -
     ensure!(bases.len() == 2, "a base on each volume: {bases:?}");
     drop(phase);
 
-    let phase = Phase::begin("leaving: planted leftovers are found and removed, a base is spared");
-    let saga = snapshot.summary.saga_id;
-    let mark = |index: u32| format!("holdfast:tag={saga}/create_volume_snapshots/{index}");
-    let planted =
-        project.create_one(&["volume", "create", "--size", "1", "--property", &mark(7), "planted"])?;
-    project.wait_for_status(&["volume"], &planted, "available")?;
-    let foreign = "holdfast:tag=018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e8f/create_volume_snapshots/0";
-    let unknown = project.create_one(&[
-        "volume",
-        "snapshot",
-        "create",
-        "--force",
-        "--volume",
-        &data,
-        "--property",
-        foreign,
-        "unknown",
-    ])?;
-    let late = project.create_one(&[
-        "volume",
-        "snapshot",
-        "create",
-        "--force",
-        "--volume",
-        &data,
-        "--property",
-        &mark(8),
-        "late",
-    ])?;
-    for id in [&unknown, &late] {
-        project.wait_for_status(&["volume", "snapshot"], id, "available")?;
-    }
-    project.give_role("admin")?;
-    site.log_in_again(&project)?;
-    let (found, is_clean) = leftovers(&site, &[])?;
-    let ids = |rows: &[Value], outcome: &str| -> Vec<String> {
-        let of = rows.iter().filter(|row| row["outcome"] == outcome);
-        let mut ids: Vec<String> = of.filter_map(|row| row["id"].as_str().map(str::to_owned)).collect();
-        ids.sort();
-        ids
-    };
-    let sorted = |mut all: Vec<String>| {
-        all.sort();
-        all
-    };
-    ensure!(
-        !is_clean && ids(&found, "may be removed") == sorted(vec![planted.clone(), late.clone()]),
-        "{found:?}"
-    );
-    ensure!(ids(&found, "left alone") == [unknown.clone()], "{found:?}");
-    let (removed, _) = leftovers(&site, &["--remove"])?;
-    ensure!(ids(&removed, "removed") == sorted(vec![planted.clone(), late]), "{removed:?}");
-    ensure!(sorted(volume_snapshots(&project)?) == sorted([bases.clone(), vec![unknown.clone()]].concat()));
-    ensure!(project.run(&["volume", "show", &planted]).is_err(), "the planted volume is gone");
-    project.run(&["volume", "snapshot", "delete", &unknown])?;
-    drop(phase);
+    check_leftovers(&mut site, &project, &data, snapshot.summary.saga_id)?;
 
     let phase = Phase::begin("leaving: while bases are held, volumes cannot be deleted");
     site.world.controller.kill()?;
