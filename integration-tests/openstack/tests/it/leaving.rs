@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use integration_tests::wait;
 use model::{SagaId, WorkloadId};
+use openstack_tests::account::Account;
 use openstack_tests::hypervisor::{bitmaps, checkpoints};
 use openstack_tests::lab::Lab;
 use openstack_tests::phase::Phase;
@@ -33,11 +34,11 @@ fn holdfast_ok(site: &Site, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn trusts_of_user(project: &Project) -> Result<usize> {
-    Ok(project
-        .json(&["trust", "list", "--trustor", &project.environment()["OS_USERNAME"]])?
-        .as_array()
-        .map_or(0, Vec::len))
+fn trusts_of_user(site: &Site, project: &Project) -> Result<usize> {
+    site.world.block_on(async {
+        let Account { session, owner } = Account::of(project).await?;
+        Ok(session.keystone().trusts_of_trustor(owner.user_id.as_str()).await?.len())
+    })
 }
 
 /// The rows of `holdfast doctor --leftovers`, and whether it ended well.
@@ -176,9 +177,9 @@ fn a_workload_is_reset_on_a_local_disk_and_deleted_with_its_trust() -> Result<()
     let server = project.create_local_server("db")?;
     let site = Site::open(&lab, &project)?;
     let workload = site.world.create_workload("db", &[server.parse()?])?;
-    ensure!(trusts_of_user(&project)? == 1, "a trust was made for it");
+    ensure!(trusts_of_user(&site, &project)? == 1, "a trust was made for it");
     delete_workload(&site, workload)?;
-    ensure!(trusts_of_user(&project)? == 0, "the trust went with it");
+    ensure!(trusts_of_user(&site, &project)? == 0, "the trust went with it");
     let shown = holdfast(&site, &["workload", "show", &workload.to_string()])?;
     ensure!(shown.status.code() == Some(3), "it is not found any more");
     drop(phase);
