@@ -365,6 +365,16 @@ impl World {
             }
             CatalogOp::EndRestore { .. } => self.forget("pin"),
             CatalogOp::CheckInstance { .. } => CatalogAnswer::InstanceChecked(Checked::Same),
+            CatalogOp::ReleaseSnapshot(_)
+            | CatalogOp::RecordRestore { .. }
+            | CatalogOp::ReleaseRestore(_) => CatalogAnswer::Done,
+            other => self.record_leaving(other),
+        }
+    }
+
+    /// The same, of the sagas that take away.
+    fn record_leaving(&mut self, op: &CatalogOp) -> CatalogAnswer {
+        match op {
             CatalogOp::ForgetOrphanedBases { .. } => CatalogAnswer::BasesOrphaned(Vec::new()),
             CatalogOp::BeginClearing(_) => {
                 self.create("begun".to_owned());
@@ -391,9 +401,7 @@ impl World {
                 CatalogAnswer::LeftoversJudged(kinds.zip(0..).map(leftover).collect())
             }
             CatalogOp::ReleaseBaseLeases(_) | CatalogOp::RecordBaseRelease { .. } => self.forget("leases"),
-            CatalogOp::ReleaseSnapshot(_)
-            | CatalogOp::RecordRestore { .. }
-            | CatalogOp::ReleaseRestore(_) => CatalogAnswer::Done,
+            other => panic!("nobody asks for {other:?} here"),
         }
     }
 
