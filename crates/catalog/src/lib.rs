@@ -17,6 +17,7 @@ mod lock;
 mod schema;
 mod tx;
 
+mod examination;
 mod figures;
 mod intake;
 mod job;
@@ -39,6 +40,7 @@ mod workload;
 
 pub use database::{Backend, Catalog, TxFuture};
 pub use error::{Error, Result};
+pub use examination::ExaminationAnswerRow;
 pub use figures::{SagaCount, StuckSaga, WorkerLoad};
 pub use intake::IntakeKeyRow;
 pub use job::{JobFilter, JobGrant, JobProgress, JobRow};

@@ -16,6 +16,7 @@ mod ceph;
 mod cuts;
 mod domain;
 mod error;
+mod examine;
 mod host;
 mod job_xml;
 mod moment;
@@ -29,6 +30,7 @@ mod watch;
 
 pub use ceph::Cluster;
 pub use error::Error;
+pub use examine::{examine, examine_guests};
 pub use host::LibvirtHost;
 pub use scratch::Scratch;
 pub use settings::{HostSettings, instances_path};

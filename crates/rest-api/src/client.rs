@@ -15,12 +15,12 @@ use url::Url;
 use crate::token_source::{Given, TokenSource};
 use crate::{
     DeadLetter, DeadLetterBody, DeadLetterList, DeadLetterOrder, DeadLetterOutcome, DeadLetterOutcomes,
-    DeadLetterSummary, Error, ErrorBody, ErrorDetail, Health, NewDecision, NewRestore, NewRestoreBody,
-    NewSnapshot, NewSnapshotBody, NewTrust, NewTrustBody, NewWorkload, NewWorkloadBody, REQUEST_ID_HEADER,
-    Restore, RestoreBody, RestoreList, RestoreSummary, Saga, SagaBody, SagaGraph, SagaGraphBody, SagaList,
-    SagaSummary, Snapshot, SnapshotBody, SnapshotList, SnapshotSummary, Status, StatusBody, TOKEN_HEADER,
-    Target, TargetList, Trust, TrustList, TrustValidity, Workload, WorkloadBody, WorkloadList,
-    WorkloadSummary,
+    DeadLetterSummary, DoctorCheck, DoctorReport, Error, ErrorBody, ErrorDetail, Health, NewDecision,
+    NewRestore, NewRestoreBody, NewSnapshot, NewSnapshotBody, NewTrust, NewTrustBody, NewWorkload,
+    NewWorkloadBody, REQUEST_ID_HEADER, Restore, RestoreBody, RestoreList, RestoreSummary, Saga, SagaBody,
+    SagaGraph, SagaGraphBody, SagaList, SagaSummary, Snapshot, SnapshotBody, SnapshotList, SnapshotSummary,
+    Status, StatusBody, TOKEN_HEADER, Target, TargetList, Trust, TrustList, TrustValidity, Workload,
+    WorkloadBody, WorkloadList, WorkloadSummary,
 };
 
 /// Every call is a few rows of a database; what takes longer than this hangs.
@@ -224,6 +224,13 @@ impl Client {
     /// Shows the state of the whole.
     pub async fn show_status(&self) -> Result<Status, Error> {
         Ok(self.get::<StatusBody>(&["status"], &[]).await?.status)
+    }
+
+    /// Has the service look for what is wrong: of the whole site for administrators, of the own project for others; of workloads
+    /// only `workload` if it is named. Takes up to half a minute.
+    pub async fn examine(&self, workload: Option<WorkloadId>) -> Result<Vec<DoctorCheck>, Error> {
+        let query: Vec<_> = workload.map(|id| ("workload", id.to_string())).into_iter().collect();
+        Ok(self.get::<DoctorReport>(&["doctor"], &query).await?.checks)
     }
 
     /// Shows a saga with its history.

@@ -3,6 +3,7 @@
 
 mod client;
 mod dead_letter;
+mod doctor;
 mod error;
 mod loose;
 mod restore;
@@ -20,6 +21,7 @@ pub use dead_letter::{
     DeadLetter, DeadLetterBody, DeadLetterContent, DeadLetterList, DeadLetterOrder, DeadLetterOutcome,
     DeadLetterOutcomes, DeadLetterSummary,
 };
+pub use doctor::{DoctorCheck, DoctorReport};
 pub use error::{Error, ErrorBody, ErrorDetail, Fault};
 pub use loose::LooseBool;
 pub use restore::{

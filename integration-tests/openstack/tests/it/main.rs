@@ -4,6 +4,7 @@
 
 mod client;
 mod describing;
+mod doctor;
 mod effects;
 mod failing;
 mod host_actions;

@@ -60,6 +60,7 @@ pub enum Action {
     DeadLetterRead,
     DeadLetterOperate,
     StatusRead,
+    DoctorRead,
     TargetRead,
     TrustRead,
     TrustCreate,
@@ -96,6 +97,7 @@ impl Action {
             Self::DeadLetterRead => "bus:dead_letter_show",
             Self::DeadLetterOperate => "bus:dead_letter_operate",
             Self::StatusRead => "status:status_show",
+            Self::DoctorRead => "doctor:doctor_show",
             Self::TargetRead => "target:target_show",
             Self::TrustRead => "workload:trust_show",
             Self::TrustCreate => "workload:trust_create",
@@ -110,7 +112,9 @@ impl Action {
             | Self::RestoreRead
             | Self::SagaRead
             | Self::TargetRead
-            | Self::TrustRead => Needs::Reader,
+            | Self::TrustRead
+            // Of their own project; all of the site is for the operator.
+            | Self::DoctorRead => Needs::Reader,
             Self::WorkloadCreate
             | Self::SnapshotCreate
             | Self::SnapshotCancel

@@ -16,7 +16,8 @@ use super::body::BODY_SIZE_MAX;
 use super::error::Reply;
 use super::request_id::name_request;
 use super::{
-    Authenticator, dead_letters, health, restores, sagas, snapshots, status, targets, trusts, workloads,
+    Authenticator, dead_letters, doctor, health, restores, sagas, snapshots, status, targets, trusts,
+    workloads,
 };
 use crate::state::AppState;
 
@@ -99,6 +100,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/trusts").get(trusts::list).post(trusts::create).done())
         .service(resource("/trusts/validate/{workload}").get(trusts::validate).done())
         .service(resource("/trusts/{trust}").get(trusts::show).delete(trusts::delete).done())
+        .service(resource("/doctor").get(doctor::show).done())
         .service(resource("/status").get(status::show).done());
 }
 
