@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use protox::prost::Message as _;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "holdfast/common/v1/common.proto",
     "holdfast/intake/v1/intake.proto",
     "holdfast/cmd/v1/mover.proto",
     "holdfast/cmd/v1/ctl.proto",
     "holdfast/cmd/v1/cloud.proto",
+    "holdfast/cmd/v1/examine.proto",
     "holdfast/rep/v1/rep.proto",
     "holdfast/hb/v1/hb.proto",
     "holdfast/evt/v1/evt.proto",

@@ -6,7 +6,7 @@ use crate::topology::{Exchange, Policy, Queue};
 use crate::{Binding, VHOST, base_topology, policies};
 
 /// Every exchange routes by words of the key.
-pub(crate) const EXCHANGE_KIND: &str = "topic";
+pub const EXCHANGE_KIND: &str = "topic";
 
 /// The definitions of the vhost.
 #[must_use]

@@ -18,9 +18,9 @@ mod vouch;
 
 pub use asyncapi::{asyncapi, asyncapi_text};
 pub use class::Class;
-pub use definitions::{definitions, definitions_text};
+pub use definitions::{EXCHANGE_KIND, definitions, definitions_text};
 pub use intake::{Enrolment, Subscription};
-pub use role::{Permissions, Role, TopicPermission};
+pub use role::{Permissions, Role, TopicPermission, pools_of};
 pub use topology::{
     Binding, Exchange, Policy, Queue, Topology, base_topology, host_topology, policies, pool_topology,
     subscriber_topology,

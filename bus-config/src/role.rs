@@ -97,7 +97,7 @@ impl Role {
             Self::Controller | Self::Monitor => Vec::new(),
             Self::Dmapi => vec![
                 write_only(exchange::CMD, r"^mover\..*".to_owned()),
-                write_only(exchange::REP, r"^rep\.job_failed$".to_owned()),
+                write_only(exchange::REP, r"^rep\.(job_failed|examined)$".to_owned()),
                 write_only(exchange::HB, format!("^{}$", escape(key::DMAPI_HEARTBEAT))),
                 dead_letters_of(Class::Dmapi),
             ],
@@ -117,6 +117,13 @@ impl Role {
             }
         }
     }
+}
+
+/// The pools of a datamover with these rights.
+#[must_use]
+pub fn pools_of(permissions: &Permissions) -> Vec<PoolName> {
+    let names = permissions.read.trim_start_matches("^(").trim_end_matches(")$").replace('\\', "");
+    names.split('|').filter_map(|name| name.strip_prefix("holdfast.q.mover.pool.")?.parse().ok()).collect()
 }
 
 /// A consumer lays letters of its own class only.
@@ -158,6 +165,7 @@ mod tests {
             r"^(holdfast\.q\.mover\.host\.node_1|holdfast\.q\.mover\.host\.node_1\.ctl|holdfast\.q\.mover\.pool\.ceph)$"
         );
         assert_eq!(role.topic_permissions()[1].write, "^hb\\.node_1$");
+        assert_eq!(pools_of(&rights), ["ceph".parse().unwrap()]);
     }
 
     #[test]

@@ -10,7 +10,9 @@ pub fn may_send(user: &str, exchange: &str, routing_key: &str) -> bool {
         user::CONTROLLER => true,
         user::DMAPI => match exchange {
             exchange::CMD => routing_key.starts_with("mover."),
-            exchange::REP => routing_key == key::reply("job_failed"),
+            exchange::REP => {
+                [key::reply("job_failed"), key::reply("examined")].contains(&routing_key.to_owned())
+            }
             exchange::HB => routing_key == key::DMAPI_HEARTBEAT,
             _ => false,
         },

@@ -1,8 +1,11 @@
 //! Parsing of wire types into the model, and back. Everything that came over the bus is hostile until it passed here.
 
-use model::{ErrorClass, Failure, JobId, JobKey, SagaId, Timestamp};
+use model::{Check, ErrorClass, Failure, JobId, JobKey, SagaId, Timestamp, Verdict};
 
 use crate::common::v1 as wire;
+
+/// With 300 bytes each they take half of what the bus takes of one message.
+const CHECK_COUNT_MAX: usize = 400;
 
 /// A message that decodes but makes no sense. It goes to the dead letters with this text as its reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -147,4 +150,47 @@ pub fn failure(info: Option<&wire::ErrorInfo>) -> Failure {
         wire::ErrorClass::Indeterminate | wire::ErrorClass::Unspecified => ErrorClass::Indeterminate,
     };
     Failure { class, code: info.code.clone(), message: info.message.clone() }
+}
+
+impl From<&Check> for wire::Check {
+    fn from(check: &Check) -> Self {
+        let verdict = match check.verdict {
+            Verdict::Ok => wire::Verdict::Ok,
+            Verdict::Warn => wire::Verdict::Warn,
+            Verdict::Fail => wire::Verdict::Fail,
+        };
+        Self {
+            subject: check.subject.clone(),
+            verdict: verdict.into(),
+            code: check.code.clone(),
+            message: check.message.clone(),
+        }
+    }
+}
+
+/// As many as a message can carry; that there were more is said by the last.
+#[must_use]
+pub fn checks(checks: &[Check]) -> Vec<wire::Check> {
+    let mut sent: Vec<wire::Check> = checks.iter().take(CHECK_COUNT_MAX).map(wire::Check::from).collect();
+    if checks.len() > CHECK_COUNT_MAX {
+        let message = format!("{} checks were made, and {CHECK_COUNT_MAX} of them are shown", checks.len());
+        sent.push((&Check::warn("checks", "CHECKS_CUT_SHORT", message)).into());
+    }
+    sent
+}
+
+/// Parses a check. A verdict that this version does not know is a failure: somebody looks.
+#[must_use]
+pub fn check(check: &wire::Check) -> Check {
+    let verdict = match check.verdict() {
+        wire::Verdict::Ok => Verdict::Ok,
+        wire::Verdict::Warn => Verdict::Warn,
+        wire::Verdict::Fail | wire::Verdict::Unspecified => Verdict::Fail,
+    };
+    Check {
+        subject: check.subject.clone(),
+        verdict,
+        code: check.code.clone(),
+        message: check.message.clone(),
+    }
 }

@@ -13,12 +13,13 @@ macro_rules! source {
 }
 
 /// The sources of the messages, by path: for documents that show them.
-pub const SOURCES: [(&str, &str); 8] = [
+pub const SOURCES: [(&str, &str); 9] = [
     source!("holdfast/common/v1/common.proto"),
     source!("holdfast/intake/v1/intake.proto"),
     source!("holdfast/cmd/v1/mover.proto"),
     source!("holdfast/cmd/v1/ctl.proto"),
     source!("holdfast/cmd/v1/cloud.proto"),
+    source!("holdfast/cmd/v1/examine.proto"),
     source!("holdfast/rep/v1/rep.proto"),
     source!("holdfast/hb/v1/hb.proto"),
     source!("holdfast/evt/v1/evt.proto"),

@@ -192,15 +192,15 @@ const INTERNAL: [Internal; 12] = [
     row(("ctrl_hb", "Heartbeats of datamovers and dmapi"), "receive", (WORKERS, CONTROLLER), &["hb/v1/hb"], ("host", "A compute host's name, with _ for dots.")),
     row(("ctrl_evt", "Facts that OpenStack is told"), "send", (CONTROLLER, CONTROLLER), &["evt/v1/evt"], ("fact", "The status from now on.")),
     row(("ctrl_cloud", "Commands to cloud workers"), "send", (CONTROLLER, CONTROLLER), &["cmd/v1/cloud"], VERB),
-    row(("dmapi", "Commands to be placed"), "send", (CONTROLLER, DMAPI), &["cmd/v1/mover"], VERB),
+    row(("dmapi", "Commands to be placed"), "send", (CONTROLLER, DMAPI), &["cmd/v1/mover", "cmd/v1/examine"], VERB),
     row(("mover_host", "Jobs of one host"), "send", (DMAPI, MOVER), &["cmd/v1/mover"], VERB),
-    row(("mover_host_ctl", "Control of the jobs of one host"), "send", (CONTROLLER, MOVER), &["cmd/v1/ctl"], VERB),
+    row(("mover_host_ctl", "Control of the jobs of one host"), "send", (CONTROLLER, MOVER), &["cmd/v1/ctl", "cmd/v1/examine"], VERB),
     row(("mover_pool", "Jobs for any datamover of a pool"), "send", (DMAPI, MOVER), &["cmd/v1/mover"], VERB),
     // Dead letters: whoever could not use a message lays it there.
     row(("dead_intake", "Dead letters of the intake"), "send", (CONTROLLER, CONTROLLER), &[], VERB),
     row(("dead_ctrl", "Dead letters of the controllers"), "send", (CONTROLLER, CONTROLLER), &["rep/v1/rep", "cmd/v1/cloud"], VERB),
-    row(("dead_dmapi", "Dead letters of dmapi"), "send", (DMAPI, CONTROLLER), &["cmd/v1/mover"], VERB),
-    row(("dead_mover", "Dead letters of datamovers"), "send", (MOVER, CONTROLLER), &["cmd/v1/mover", "cmd/v1/ctl"], VERB),
+    row(("dead_dmapi", "Dead letters of dmapi"), "send", (DMAPI, CONTROLLER), &["cmd/v1/mover", "cmd/v1/examine"], VERB),
+    row(("dead_mover", "Dead letters of datamovers"), "send", (MOVER, CONTROLLER), &["cmd/v1/mover", "cmd/v1/ctl", "cmd/v1/examine"], VERB),
 ];
 
 /// A row, with who writes and who reads.

@@ -21,9 +21,12 @@ mod repo;
 
 mod posix;
 
+mod examine;
+
 pub mod conformance;
 
 pub use error::Error;
+pub use examine::{Examined, Owner, Seen, examine};
 pub use faulty::Faulty;
 pub use posix::PosixTarget;
 pub use repo::RepoRecord;

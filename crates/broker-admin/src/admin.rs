@@ -165,6 +165,11 @@ impl Admin {
         self.delete(&["queues", VHOST, name]).await
     }
 
+    /// Deletes a policy: what it ruled is without rules then.
+    pub async fn delete_policy(&self, name: &str) -> Result<(), Error> {
+        self.delete(&["policies", VHOST, name]).await
+    }
+
     /// Enrols a host: queues of the host and its pools, user, rights. Repeating it changes password and pools.
     pub async fn enroll_host(
         &self,

@@ -6,7 +6,11 @@
 mod admin;
 mod error;
 mod intake;
+mod rights;
+mod topology;
 
 pub use admin::{Admin, QueueInfo};
 pub use error::Error;
 pub use intake::EnrolledService;
+pub use rights::SeenRights;
+pub use topology::{SeenQueue, SeenTopology};

@@ -17,6 +17,7 @@ mod lock;
 mod schema;
 mod tx;
 
+mod examination;
 mod figures;
 mod intake;
 mod job;
@@ -41,6 +42,7 @@ mod workload_reset;
 
 pub use database::{Backend, Catalog, TxFuture};
 pub use error::{Error, Result};
+pub use examination::ExaminationAnswerRow;
 pub use figures::{SagaCount, StuckSaga, WorkerLoad};
 pub use intake::IntakeKeyRow;
 pub use job::{JobFilter, JobGrant, JobProgress, JobRow};

@@ -20,6 +20,7 @@ pub(crate) use statements;
 /// All statements of the crate, without DDL.
 pub(crate) fn all() -> impl Iterator<Item = Statement> {
     [
+        crate::examination::STATEMENTS,
         crate::figures::STATEMENTS,
         crate::intake::STATEMENTS,
         crate::job::STATEMENTS,

@@ -17,6 +17,7 @@ mod ceph;
 mod cuts;
 mod domain;
 mod error;
+mod examine;
 #[cfg(test)]
 mod fake;
 mod host;
@@ -32,6 +33,7 @@ mod watch;
 
 pub use ceph::Cluster;
 pub use error::Error;
+pub use examine::{examine, examine_guests};
 pub use host::LibvirtHost;
 pub use scratch::Scratch;
 pub use settings::{HostSettings, instances_path};

@@ -3,7 +3,7 @@
 //! The crate `virt` has no safe calls for backups and checkpoints, and holds the whole workspace to one version of `libc`.
 //! What this costs: some 20 ms for each call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,6 +36,19 @@ impl Virsh {
     #[cfg(test)]
     pub(crate) fn fake(program: &'static str, leading: Vec<PathBuf>) -> Self {
         Self { program, leading, ..Self::new("fake:///".to_owned()) }
+    }
+
+    /// Which hypervisor this is, of which version.
+    pub(crate) async fn version(&self) -> Result<String, Error> {
+        let lines = self.call(&["version"]).await?;
+        let version = |line: &str| line.strip_prefix("Running hypervisor: ").map(str::to_owned);
+        Ok(lines.lines().find_map(version).unwrap_or_default())
+    }
+
+    /// The instances that run here.
+    pub(crate) async fn running(&self) -> Result<BTreeSet<InstanceId>, Error> {
+        let ids = self.call(&["list", "--uuid"]).await?;
+        Ok(ids.lines().filter_map(|line| line.trim().parse().ok()).collect())
     }
 
     /// The instance's domain.
@@ -153,17 +166,31 @@ impl Virsh {
     /// Runs one command about the instance, whose domain libvirt knows by the instance's id.
     async fn ask(&self, instance: InstanceId, arguments: &[&Path]) -> Result<String, Error> {
         let [command, options @ ..] = arguments else { unreachable!("a command has a name") };
-        let tool = Tool::new(self.program, CALL_MAX, ANSWER_MAX)
-            .args(&self.leading)
-            .args(["--quiet", "--connect", &self.uri])
-            .args([command])
-            .args(["--domain", &instance.to_string()])
-            .args(options);
+        let tool = self.tool().args([command]).args(["--domain", &instance.to_string()]).args(options);
         tool.run().await.map_err(|error| match error {
             Error::ToolRefused { said, .. } if is_unknown(&said) => Error::ForeignInstance { instance },
-            Error::ToolRefused { said, .. } if is_unreachable(&said) => Error::LibvirtUnreachable { said },
-            error => error,
+            error => reach(error),
         })
+    }
+
+    /// Runs one command about no instance.
+    async fn call(&self, arguments: &[&str]) -> Result<String, Error> {
+        self.tool().args(arguments).run().await.map_err(reach)
+    }
+
+    fn tool(&self) -> Tool {
+        Tool::new(self.program, CALL_MAX, ANSWER_MAX).args(&self.leading).args([
+            "--quiet",
+            "--connect",
+            &self.uri,
+        ])
+    }
+}
+
+fn reach(error: Error) -> Error {
+    match error {
+        Error::ToolRefused { said, .. } if is_unreachable(&said) => Error::LibvirtUnreachable { said },
+        error => error,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything imports this crate; it imports none of ours, does no I/O and has no async. Wire, database, REST and
 //! target have their own types and convert at their edge.
 
+mod check;
 mod cloud_change;
 mod disk_location;
 mod failure;
@@ -18,6 +19,7 @@ mod transition;
 mod volume_fact;
 mod workload;
 
+pub use check::{Check, Verdict};
 pub use cloud_change::CloudChange;
 pub use disk_location::{DiskLocation, ImageFile, NbdExport, RbdImage};
 pub use failure::{Chain, ErrorClass, Failure};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlRow, MySqlSslMode};
-use sqlx::{ConnectOptions as _, Executor as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
 use tokio::time::timeout;
 
 use crate::address::DatabaseUrl;
@@ -78,6 +78,26 @@ impl ReadOnly {
                 Err(Error::Down { database: self.name.clone(), reason })
             }
         }
+    }
+
+    /// The rows of a statement that is made of our own words only.
+    pub(crate) async fn rows(&self, sql: String) -> Result<Vec<MySqlRow>, Error> {
+        let ask = async {
+            let mut connection = self.pool.acquire().await?;
+            sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *connection).await
+        };
+        match timeout(ANSWER_TIMEOUT, ask).await {
+            Ok(rows) => rows.map_err(|error| self.error(&error)),
+            Err(_) => {
+                let reason = format!("it said nothing for {ANSWER_TIMEOUT:?}");
+                Err(Error::Down { database: self.name.clone(), reason })
+            }
+        }
+    }
+
+    /// What it is and where, for people.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// What went wrong with it.

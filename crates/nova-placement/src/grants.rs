@@ -21,9 +21,7 @@ impl Grants<'_> {
         let user = format!("{}@'%'", quoted(&account.user));
         let mut sql = format!("CREATE USER IF NOT EXISTS {user} IDENTIFIED BY 'PASSWORD';\n");
         let mut grant = |database: &str, table: Table| {
-            let Table { name, columns } = table;
-            let _ =
-                writeln!(sql, "GRANT SELECT ({}) ON `{database}`.`{name}` TO {user};", columns.join(", "));
+            let _ = writeln!(sql, "{}", statement(&account.user, database, table));
         };
         grant(&nova_api.database, INSTANCE_MAPPINGS);
         match cells {
@@ -43,6 +41,12 @@ impl Grants<'_> {
         }
         sql
     }
+}
+
+/// The statement that gives `user` the right to one table.
+pub(crate) fn statement(user: &str, database: &str, table: Table) -> String {
+    let Table { name, columns } = table;
+    format!("GRANT SELECT ({}) ON `{database}`.`{name}` TO {}@'%';", columns.join(", "), quoted(user))
 }
 
 /// A text of SQL.

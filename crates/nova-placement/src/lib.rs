@@ -26,10 +26,13 @@ mod api;
 
 mod grants;
 mod placement;
+
+mod examine;
 mod source;
 
 pub use address::{CellUrl, DatabaseUrl, InvalidUrl};
 pub use database::Account;
+pub use examine::examine;
 pub use grants::Grants;
 pub use nova::Cells;
 pub use placement::{Databases, OpenstackPlacement, Settings};

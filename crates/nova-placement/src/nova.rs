@@ -18,6 +18,9 @@ const FIND_MAPPING_WITH_PLACE: &str = "SELECT m.queued_for_delete, c.uuid AS cel
      SUBSTRING_INDEX(c.database_connection, ':', 1) AS cell_scheme, \
      SUBSTRING_INDEX(c.database_connection, '@', -1) AS cell_place \
      FROM instance_mappings m LEFT JOIN cell_mappings c ON c.id = m.cell_id WHERE m.instance_uuid = ?";
+const LIST_CELLS: &str = "SELECT NULL AS queued_for_delete, c.uuid AS cell_uuid, c.name AS cell_name, \
+     SUBSTRING_INDEX(c.database_connection, ':', 1) AS cell_scheme, \
+     SUBSTRING_INDEX(c.database_connection, '@', -1) AS cell_place FROM cell_mappings c ORDER BY c.id LIMIT 1000";
 const FIND_MAPPING: &str = "SELECT m.queued_for_delete, c.uuid AS cell_uuid, c.name AS cell_name \
      FROM instance_mappings m LEFT JOIN cell_mappings c ON c.id = m.cell_id WHERE m.instance_uuid = ?";
 const FIND_INSTANCE: &str = "SELECT host, vm_state, task_state, deleted FROM instances WHERE uuid = ?";
@@ -74,6 +77,21 @@ impl Nova {
             None if mapping.is_deleted => Ok(Located::Deleted),
             None => Ok(Located::Nowhere),
         }
+    }
+
+    /// The databases of all cells, each under its name, or why it cannot be found; Nova's own of all cells first.
+    ///
+    /// Errors: `nova_api` cannot be read.
+    pub(crate) async fn cells(&self) -> Result<Vec<Result<(String, DatabaseUrl), Error>>, Error> {
+        if let Cells::Listed(listed) = &self.cells {
+            return Ok(listed.iter().map(|(name, url)| Ok((name.clone(), url.clone()))).collect());
+        }
+        let rows = self.api.rows(LIST_CELLS.to_owned()).await?;
+        let read = |row: &MySqlRow| -> Result<Option<Cell>, sqlx::Error> { Ok(self.read_mapping(row)?.cell) };
+        let cells: Result<Vec<Option<Cell>>, _> = rows.iter().map(read).collect();
+        let cells = cells.map_err(|error| self.api.error(&error))?;
+        let url = |cell: Cell| Ok((cell.label().to_owned(), self.url_of(&cell)?));
+        Ok(cells.into_iter().flatten().map(url).collect())
     }
 
     async fn mapping(&self, id: InstanceId) -> Result<Option<Mapping>, Error> {

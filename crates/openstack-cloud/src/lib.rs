@@ -22,7 +22,9 @@ mod ledger;
 mod quotas;
 
 mod driver;
+mod examine;
 pub mod notifications;
 
 pub use driver::{OpenStackCloud, Settings};
+pub use examine::examine;
 pub use sessions::{OneSession, Sessions};

@@ -15,12 +15,13 @@ use url::Url;
 use crate::token_source::{Given, TokenSource};
 use crate::{
     DeadLetter, DeadLetterBody, DeadLetterList, DeadLetterOrder, DeadLetterOutcome, DeadLetterOutcomes,
-    DeadLetterSummary, Error, ErrorBody, ErrorDetail, Health, LeftoverBody, Leftovers, NewDecision,
-    NewRestore, NewRestoreBody, NewSnapshot, NewSnapshotBody, NewSweep, NewSweepBody, NewTrust, NewTrustBody,
-    NewWorkload, NewWorkloadBody, REQUEST_ID_HEADER, Restore, RestoreBody, RestoreList, RestoreSummary, Saga,
-    SagaBody, SagaGraph, SagaGraphBody, SagaList, SagaStarted, SagaSummary, Snapshot, SnapshotBody,
-    SnapshotList, SnapshotSummary, Status, StatusBody, TOKEN_HEADER, Target, TargetList, Trust, TrustList,
-    TrustValidity, Workload, WorkloadBody, WorkloadChange, WorkloadChangeBody, WorkloadList, WorkloadSummary,
+    DeadLetterSummary, DoctorCheck, DoctorReport, Error, ErrorBody, ErrorDetail, Health, LeftoverBody,
+    Leftovers, NewDecision, NewRestore, NewRestoreBody, NewSnapshot, NewSnapshotBody, NewSweep, NewSweepBody,
+    NewTrust, NewTrustBody, NewWorkload, NewWorkloadBody, REQUEST_ID_HEADER, Restore, RestoreBody,
+    RestoreList, RestoreSummary, Saga, SagaBody, SagaGraph, SagaGraphBody, SagaList, SagaStarted,
+    SagaSummary, Snapshot, SnapshotBody, SnapshotList, SnapshotSummary, Status, StatusBody, TOKEN_HEADER,
+    Target, TargetList, Trust, TrustList, TrustValidity, Workload, WorkloadBody, WorkloadChange,
+    WorkloadChangeBody, WorkloadList, WorkloadSummary,
 };
 
 /// Every call is a few rows of a database; what takes longer than this hangs.
@@ -256,6 +257,13 @@ impl Client {
     /// Shows what a sweep found so far.
     pub async fn show_sweep(&self, id: SagaId) -> Result<Leftovers, Error> {
         Ok(self.get::<LeftoverBody>(&["leftovers", &id.to_string()], &[]).await?.leftovers)
+    }
+
+    /// Has the service look for what is wrong: of the whole site for administrators, of the own project for others; of workloads
+    /// only `workload` if it is named. Takes up to half a minute.
+    pub async fn examine(&self, workload: Option<WorkloadId>) -> Result<Vec<DoctorCheck>, Error> {
+        let query: Vec<_> = workload.map(|id| ("workload", id.to_string())).into_iter().collect();
+        Ok(self.get::<DoctorReport>(&["doctor"], &query).await?.checks)
     }
 
     /// Shows a saga with its history.

@@ -3,6 +3,7 @@
 
 mod client;
 mod dead_letter;
+mod doctor;
 mod error;
 mod leftover;
 mod loose;
@@ -21,6 +22,7 @@ pub use dead_letter::{
     DeadLetter, DeadLetterBody, DeadLetterContent, DeadLetterList, DeadLetterOrder, DeadLetterOutcome,
     DeadLetterOutcomes, DeadLetterSummary,
 };
+pub use doctor::{DoctorCheck, DoctorReport};
 pub use error::{Error, ErrorBody, ErrorDetail, Fault};
 pub use leftover::{Leftover, LeftoverBody, Leftovers, NewSweep, NewSweepBody, Unseen};
 pub use loose::LooseBool;

@@ -15,6 +15,10 @@ pub struct ServiceArgs {
     /// Reads the config, says whether it is good, and ends.
     #[arg(long)]
     pub check_config: bool,
+    /// Looks whether all that the config names can be used, shows what cannot and what to do, and ends: with 1 when a check
+    /// fails. Run it as the service's user.
+    #[arg(long, conflicts_with = "check_config")]
+    pub check: bool,
 }
 
 #[derive(clap::Parser)]

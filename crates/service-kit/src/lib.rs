@@ -5,6 +5,7 @@
 
 pub mod actors;
 mod args;
+pub mod checks;
 pub mod config;
 pub mod drill;
 mod exit;

@@ -81,6 +81,13 @@ impl Lab {
         toml::from_str(&text).with_context(|| format!("{} does not describe a cloud", path.display()))
     }
 
+    /// Where its parts lie, of a cloud of our own.
+    pub fn dir(&self) -> Result<PathBuf> {
+        let file = std::env::var_os(VARIABLE).map(PathBuf::from);
+        let dir = file.as_deref().and_then(std::path::Path::parent);
+        Ok(dir.context("the cloud's description lies in a folder")?.to_owned())
+    }
+
     /// Runs `openstack` as the administrator; each line of `input` is a command when there are no arguments.
     pub fn admin(&self, arguments: &[&str], input: &str) -> Result<String> {
         tool::run(self.command(&self.admin).args(arguments), input)

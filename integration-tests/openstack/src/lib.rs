@@ -6,6 +6,7 @@
 pub mod account;
 pub mod broker_user;
 pub mod carrier;
+pub mod ceph_user;
 pub mod compute;
 pub mod cutting_proxy;
 pub mod database_user;

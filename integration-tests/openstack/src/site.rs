@@ -55,7 +55,7 @@ pub struct Site {
     pub world: World,
     people: People,
     /// Of dmapi; it goes with us.
-    _database_user: DatabaseUser,
+    database_user: DatabaseUser,
     scratch: ScratchFolder,
     dir: tempfile::TempDir,
 }
@@ -114,7 +114,20 @@ impl Site {
         let mut world = World::start(&dir.path().join("world"), spec)?;
         world.client = Client::new(world.client.endpoint().clone(), &token)?;
         world.token = token;
-        Ok(Self { world, people, _database_user: database_user, scratch, dir })
+        Ok(Self { world, people, database_user, scratch, dir })
+    }
+
+    /// The statements that take dmapi's right to a table of a cell, and give it back.
+    #[must_use]
+    pub fn database_right(&self, database: &str, table: &str) -> (String, String) {
+        let right = format!("SELECT (uuid, host, vm_state, task_state, deleted) ON `{database}`.`{table}`");
+        let user = format!("'{}'@'%'", self.database_user.account.user);
+        (format!("REVOKE {right} FROM {user}"), format!("GRANT {right} TO {user}"))
+    }
+
+    /// The ids of the trusts that its service identity was given.
+    pub fn trusts(&self) -> Result<Vec<String>> {
+        self.people.trusts()
     }
 
     /// Lets the user log in again: the cloud ended the token that there was.

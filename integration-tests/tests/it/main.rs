@@ -4,6 +4,7 @@ mod actor_panics;
 mod commits;
 mod corruption;
 mod dead_letters;
+mod doctor;
 mod drill;
 mod facts;
 mod failing_effects;

@@ -66,11 +66,6 @@ impl Connection {
         Ok(Client::new(endpoint, &token)?)
     }
 
-    /// Whether anybody said where the service is.
-    pub(crate) fn is_set(&self) -> bool {
-        self.given_endpoint().is_some() || self.names_cloud()
-    }
-
     fn given_endpoint(&self) -> Option<String> {
         self.endpoint.clone().or_else(|| variable("OS_ENDPOINT"))
     }

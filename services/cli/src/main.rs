@@ -1,5 +1,5 @@
-//! `holdfast`: the REST API for people and scripts, and what an operator does on a machine itself (targets, keys,
-//! doctor). It speaks to no bus, except that `doctor` asks whether a broker lets a service in.
+//! `holdfast`: the REST API for people and scripts, and what an operator does on a machine itself (targets, keys).
+//! It speaks to no bus.
 
 mod command;
 mod connection;

@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use bus_config::{Enrolment, Subscription};
 use clap::{Args, Parser, Subcommand};
 use model::{HostName, JobKind, PoolName, ProjectId, ServiceName};
-use service_kit::{Exit, ServiceArgs, StartError, about_config};
+use service_kit::{Exit, ServiceArgs, StartError, about_config, checks};
 
 use crate::config::{Config, EXAMPLE};
-use crate::enroll;
+use crate::{doctor, enroll};
 
 /// Arguments of the process. Without a subcommand the controller runs.
 #[derive(Debug, Parser)]
@@ -53,6 +53,9 @@ enum Command {
 enum BrokerCommand {
     /// Makes vhost, exchanges, queues and policies, and the users of controllers and dmapi. Harmless when repeated.
     Init(BrokerInit),
+    /// Looks whether the users of controllers, dmapi, hosts and other services have the rights that they need, and no others.
+    /// Changes nothing; ends with 1 when a check fails.
+    Check(Management),
 }
 
 #[derive(Debug, Args)]
@@ -160,10 +163,14 @@ impl Arguments {
         match self.command {
             Some(Command::Run(service)) => run(&service),
             Some(Command::Db(DbCommand::Sync(service))) => match load(&service) {
+                Ok(config) if service.check => checks::run(doctor::check(config)),
                 Ok(config) => block_on(crate::db_sync(&config)),
                 Err(exit) => exit,
             },
             Some(Command::Broker(BrokerCommand::Init(init))) => block_on(print(init_broker(init))),
+            Some(Command::Broker(BrokerCommand::Check(management))) => {
+                checks::run(async move { enroll::broker_check(&management.administrator()).await })
+            }
             Some(Command::Host(HostCommand::Add(add))) => block_on(print(add_host(add))),
             Some(Command::Intake(command)) => block_on(print(intake(command))),
             Some(Command::Register(register)) => block_on(print(register.execute())),
@@ -177,6 +184,7 @@ impl Arguments {
 
 fn run(service: &ServiceArgs) -> Exit {
     match load(service) {
+        Ok(config) if service.check => checks::run(doctor::check(config)),
         Ok(config) => service_kit::run("holdfast-controller", |service| crate::start(service, config)),
         Err(exit) => exit,
     }

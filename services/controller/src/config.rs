@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use broker_admin::Admin;
 use model::{JobKind, ProjectId, ServiceName};
 use serde::Deserialize;
-use service_kit::config::{BusSection, HealthSection};
+use service_kit::config::{BusSection, HealthSection, read_secret};
 
 pub use notifications::NotificationsSection;
 pub use openstack::{Auth, AuthKind, KeystoneSection, OpenstackSection};
@@ -82,6 +83,16 @@ pub struct BrokerSection {
     pub user: String,
     /// A file whose first line is the password.
     pub password_file: PathBuf,
+}
+
+impl BrokerSection {
+    /// A client of it; nothing is asked yet.
+    ///
+    /// Errors: the password file, or the address makes no sense.
+    pub fn open(&self) -> Result<Admin, String> {
+        let password = read_secret(&self.password_file).map_err(|error| error.to_string())?;
+        Admin::new(&self.management_url, &self.user, password).map_err(|error| error.to_string())
+    }
 }
 
 /// `[cloud]`: which driver, and what it needs.

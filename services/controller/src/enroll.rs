@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use broker_admin::Admin;
 use bus_config::{Enrolment, Role, Subscription};
-use model::{HostName, PoolName, ServiceName};
+use model::{Check, HostName, PoolName, ServiceName};
 use runtime::Entropy;
 use secrecy::{ExposeSecret as _, SecretString};
 use service_kit::StartError;
@@ -47,6 +47,63 @@ pub async fn broker_init(administrator: &Administrator, password_dir: &Path) -> 
         made.push_str(&format!("user {user}, password in {}\n", password_file.display()));
     }
     Ok(made)
+}
+
+/// Looks whether every user of ours has the rights of its role. Codes: `BROKER_ADMIN_…`, `BROKER_USER_MISSING`,
+/// `BROKER_RIGHTS_DIFFER`.
+pub async fn broker_check(administrator: &Administrator) -> Vec<Check> {
+    let admin = match administrator.admin() {
+        Ok(admin) => admin,
+        Err(error) => return vec![Check::fail("broker", "BROKER_ADMIN_INVALID", error.reason)],
+    };
+    let hosts = match admin.hosts().await {
+        Ok(hosts) => hosts,
+        Err(error) => return vec![Check::of("broker", Err::<String, _>(error.failure()))],
+    };
+    let mut checks = Vec::new();
+    for role in [Role::Controller, Role::Dmapi, Role::Monitor] {
+        checks.push(check_rights(&admin, role, "holdfast-controller broker init").await);
+    }
+    for host in hosts {
+        let advice = format!("holdfast-controller host add {host}, with its pools");
+        checks.push(check_rights(&admin, Role::Mover(host, Vec::new()), &advice).await);
+    }
+    checks
+}
+
+async fn check_rights(admin: &Admin, role: Role, advice: &str) -> Check {
+    let subject = format!("rights of {}", role.user());
+    let seen = match admin.rights(&role.user()).await {
+        Ok(seen) => seen,
+        Err(error) => return Check::of(subject, Err::<String, _>(error.failure())),
+    };
+    let Some(found) = &seen.permissions else {
+        return Check::fail(
+            subject,
+            "BROKER_USER_MISSING",
+            format!("the broker does not let it in: run {advice}"),
+        );
+    };
+    // Which pools a host serves is known to the broker only, by what its user may read.
+    let role = match role {
+        Role::Mover(host, _) => Role::Mover(host, bus_config::pools_of(found)),
+        other => other,
+    };
+    let mut topics: Vec<_> = role
+        .topic_permissions()
+        .into_iter()
+        .map(|topic| (topic.exchange.to_owned(), topic.write, topic.read))
+        .collect();
+    topics.sort();
+    if *found == role.permissions() && seen.topics == topics {
+        return Check::ok(subject, "as they should be");
+    }
+    let message = format!(
+        "they are {found:?} {:?}, and should be {:?} {topics:?}: run {advice}",
+        seen.topics,
+        role.permissions()
+    );
+    Check::fail(subject, "BROKER_RIGHTS_DIFFER", message)
 }
 
 fn answer(what: &str, error: &broker_admin::Error) -> StartError {

@@ -25,6 +25,7 @@ pub mod actors;
 mod intake_json;
 pub mod rest;
 
+pub mod doctor;
 pub mod identity;
 mod signs;
 pub mod status;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use catalog::{Catalog, ServiceKind, ServiceSign};
 use model::{HostName, PoolName};
-use proto::rep::v1::Register;
+use proto::rep::v1::{Examined, Register};
 use runtime::Clock;
 
-use crate::app;
+use crate::{app, doctor};
 
 /// How exact the last sign of life is: a thousand hosts are then 200 small writes a second at most.
 const NOTE_INTERVAL_MAX: Duration = Duration::from_secs(5);
@@ -59,6 +59,18 @@ impl Signs {
             pools: pools.collect::<Vec<PoolName>>(),
         })
         .await
+    }
+
+    /// Takes the answer of a service that was asked how it finds itself.
+    ///
+    /// Errors: the catalog.
+    pub async fn note_examined(
+        &self,
+        kind: ServiceKind,
+        host: &HostName,
+        examined: &Examined,
+    ) -> Result<(), catalog::Error> {
+        doctor::note(&self.catalog, kind, host, examined, self.clock.now()).await
     }
 
     /// Takes a heartbeat. It may be lost, and it may be of a process that ended a minute ago.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backup_target::{BackupTarget, Faulty, PosixTarget};
+use broker_admin::Admin;
 use bus::Session;
 use catalog::Catalog;
 use runtime::{Clock, Entropy, SystemClock};
@@ -20,6 +21,7 @@ use crate::actors::{
 };
 use crate::cloud_jobs::CloudJobs;
 use crate::config::{Config, Rest};
+use crate::doctor::Doctor;
 use crate::engine::{Engine, Timing};
 use crate::rest::{self, Authenticator};
 use crate::signs::Signs;
@@ -52,6 +54,11 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
         cloud: Arc::clone(&cloud),
         trusts: identity.trust_book(),
         dead_letters: session.dead_letters(),
+        doctor: Doctor::new(
+            session.publisher(),
+            monitor(&config)?,
+            wiring::cloud_examiner(&config.cloud, &identity),
+        ),
         status: board.clone(),
     };
     let outlet = start_notifications(&service, &config, &catalog)?;
@@ -100,13 +107,18 @@ fn start_notifications(
     Ok(outlet)
 }
 
+/// The broker's management API, where the config names it.
+fn monitor(config: &Config) -> Result<Option<Admin>, StartError> {
+    let monitor = config.broker.as_ref().map(crate::config::BrokerSection::open).transpose();
+    monitor.map_err(|reason| StartError::usage(format!("[broker]: {reason}")))
+}
+
 fn gatherer(
     service: &Service,
     config: &Config,
     (catalog, clock): (Catalog, Arc<dyn Clock>),
 ) -> Result<Gatherer, StartError> {
-    let queues = QueueMonitor::new(config.broker.as_ref())
-        .map_err(|reason| StartError::usage(format!("[broker]: {reason}")))?;
+    let queues = QueueMonitor::new(monitor(config)?);
     Ok(Gatherer {
         catalog,
         clock,

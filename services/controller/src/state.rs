@@ -10,6 +10,7 @@ use model::{ByteCount, TargetId};
 use runtime::{Clock, Entropy};
 
 use crate::app::trusts::TrustBook;
+use crate::doctor::Doctor;
 use crate::engine::Engine;
 use crate::status::Board;
 
@@ -51,6 +52,8 @@ pub struct AppState {
     /// Where a cloud vouches for users.
     pub trusts: Option<Arc<dyn TrustBook>>,
     pub dead_letters: DeadLetters,
+    /// What looks for trouble when it is asked to.
+    pub doctor: Doctor,
     /// What was last gathered of the whole.
     pub status: Board,
 }

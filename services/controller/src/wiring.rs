@@ -7,15 +7,16 @@ use async_trait::async_trait;
 use catalog::Catalog;
 use cloud::Cloud;
 use directory_cloud::DirectoryCloud;
-use model::{Failure, Owner};
+use model::{Check, Failure, Owner};
 use openstack::Session;
 use openstack_cloud::{OpenStackCloud, Sessions, Settings};
 use runtime::{Clock, FaultTable};
-use service_kit::StartError;
 use service_kit::telemetry::Chain;
+use service_kit::{StartError, checks};
 
 use crate::app::trusts::TrustBook;
 use crate::config::{AuthKind, CloudSection, Config};
+use crate::doctor::CloudExaminer;
 use crate::identity::{Keystone, KeystoneDoor, KeystoneTrusts, open_session};
 use crate::rest::{Authenticator, TokensFile};
 
@@ -100,6 +101,41 @@ pub fn read_notification(body: &[u8]) -> Option<cloud::Notification> {
             tracing::debug!(%error, "something else among the notifications");
             None
         }
+    }
+}
+
+/// What looks at the cloud of the config; `None`: there is nobody to ask.
+#[must_use]
+pub fn cloud_examiner(section: &CloudSection, identity: &Identity) -> Option<Arc<dyn CloudExaminer>> {
+    match (section, &identity.trusts) {
+        (CloudSection::Openstack(_), Some(trusts)) => Some(Arc::new(OpenStackExaminer(trusts.service()))),
+        _ => None,
+    }
+}
+
+/// Looks at the cloud of a config that no controller runs with yet.
+pub async fn check_cloud(config: &Config) -> Vec<Check> {
+    match (&config.cloud, &config.openstack) {
+        (CloudSection::Directory { path }, _) => {
+            vec![checks::folder("cloud", "CLOUD_FOLDER_UNUSABLE", path)]
+        }
+        (CloudSection::Openstack(_), Some(section)) => match open_session(section) {
+            Ok(session) => openstack_cloud::examine(&session).await,
+            Err(reason) => vec![Check::fail("cloud", "CONFIG_INVALID", reason)],
+        },
+        (CloudSection::Openstack(_), None) => {
+            vec![Check::fail("cloud", "CONFIG_INVALID", "the section [openstack] is missing")]
+        }
+    }
+}
+
+#[derive(Debug)]
+struct OpenStackExaminer(Session);
+
+#[async_trait]
+impl CloudExaminer for OpenStackExaminer {
+    async fn examine(&self) -> Vec<Check> {
+        openstack_cloud::examine(&self.0).await
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod actors;
 pub mod config;
 pub mod ctl;
+pub mod examine;
 pub mod handlers;
 pub mod journal;
 pub mod lease;

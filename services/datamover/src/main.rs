@@ -7,7 +7,9 @@ const NAME: &str = "holdfast-datamover";
 const ABOUT: &str = "Moves the disks of this host's instances to backup targets and back";
 
 fn main() -> Exit {
-    match ServiceArgs::parse(NAME, ABOUT, EXAMPLE).load(Config::check) {
+    let arguments = ServiceArgs::parse(NAME, ABOUT, EXAMPLE);
+    match arguments.load(Config::check) {
+        Ok(config) if arguments.check => service_kit::checks::run(datamover::examine::check(config)),
         Ok(config) => service_kit::run(NAME, move |service| datamover::start(service, config)),
         Err(exit) => exit,
     }

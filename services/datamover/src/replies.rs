@@ -82,6 +82,14 @@ impl Replies {
         self.publisher.publish(exchange::REP, &key::reply("register"), &envelope).await
     }
 
+    /// Tells how this datamover finds itself.
+    ///
+    /// Errors: the broker does not have it.
+    pub async fn send_examined(&self, examined: &rep::Examined) -> Result<(), PublishError> {
+        let envelope = Envelope::new(fresh_id(), "holdfast.rep.v1.Examined", examined.encode_to_vec());
+        self.publisher.publish(exchange::REP, &key::reply("examined"), &envelope).await
+    }
+
     /// The body of a job's result; `None`: its end is nobody's business.
     #[must_use]
     pub fn result_body(&self, record: &JobRecord, epoch: u64, outcome: Outcome) -> Option<ResultBody> {

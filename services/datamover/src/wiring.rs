@@ -8,12 +8,12 @@ use bus_config::{queue, user};
 use chunk_store::FileKeys;
 use cloud::Host;
 use libvirt_host::{Cluster, HostSettings, LibvirtHost, Scratch};
-use model::{ByteCount, Failure};
+use model::{ByteCount, Check, Failure, InstanceId};
 use runtime::{Clock, Entropy, FaultTable, SystemClock};
 use service_kit::actors::{BusSession, Consuming, QueueConsumer};
 use service_kit::metrics::{Kind, count};
 use service_kit::telemetry::Chain;
-use service_kit::{Service, StartError};
+use service_kit::{Service, StartError, checks};
 
 use crate::actors::{
     Beats, CommandHandler, CtlHandler, Drain, LeaseKeeper, ResultSender, ThawTimer, TransferSupervisor,
@@ -132,8 +132,12 @@ async fn start_actors(
     });
     start_registrar(service, session, Arc::clone(ports), results.clone(), (boot_id, &config.pools));
 
-    let ctl_handler =
-        CtlHandler { ports: Arc::clone(ports), supervisor: supervisor.clone(), results: results.clone() };
+    let ctl_handler = CtlHandler {
+        ports: Arc::clone(ports),
+        config: Arc::new(config.clone()),
+        supervisor: supervisor.clone(),
+        results: results.clone(),
+    };
     let consuming = Consuming {
         actor: "ctl_consumer".to_owned(),
         consume: Consume {
@@ -186,6 +190,30 @@ async fn open_host(config: &Config) -> Result<Arc<dyn Host>, StartError> {
     match directory_cloud::DirectoryHost::open(path, config.host.clone(), faults) {
         Ok(host) => Ok(Arc::new(host)),
         Err(error) => Err(StartError::failed(Chain(&error).to_string())),
+    }
+}
+
+/// Looks at the host as the driver knows it.
+pub(crate) async fn examine_host(config: &Config) -> Vec<Check> {
+    match &config.cloud {
+        CloudSection::Directory { path } => vec![checks::folder("cloud", "CLOUD_FOLDER_UNUSABLE", path)],
+        CloudSection::Openstack(section) => match host_settings(config, section) {
+            Ok(settings) => libvirt_host::examine(&settings).await,
+            Err(error) => vec![Check::of("host", Err::<String, _>(error.failure()))],
+        },
+    }
+}
+
+/// Asks the agents of those instances that are here.
+pub(crate) async fn examine_guests(config: &Config, instances: &[InstanceId]) -> Vec<Check> {
+    match &config.cloud {
+        // Its guests freeze by themselves.
+        CloudSection::Directory { .. } => Vec::new(),
+        CloudSection::Openstack(section) => match host_settings(config, section) {
+            Ok(settings) => libvirt_host::examine_guests(&settings, instances).await,
+            // The checks of the host say so.
+            Err(_) => Vec::new(),
+        },
     }
 }
 

@@ -8,12 +8,14 @@ use bus_config::{exchange, key};
 use cloud::Placement;
 use model::{ErrorClass, Failure, MessageId};
 use prost::{Message as _, Name as _};
-use proto::cmd::v1::PlacedCommand;
+use proto::cmd::v1::{Examine, PlacedCommand};
 use proto::convert::{self, Malformed, PlacedAt};
 use proto::rep::v1::JobFailed;
 use runtime::Entropy;
 use service_kit::actors::{Handled, MessageHandler};
 
+use crate::config::Config;
+use crate::examine::Examiner;
 use crate::placement::{Destination, resolve};
 
 /// The handler of dmapi's queue. Keeps nothing between two commands.
@@ -22,6 +24,7 @@ pub struct Placer {
     cloud: Arc<dyn Placement>,
     session: Session,
     publisher: Publisher,
+    examiner: Examiner,
 }
 
 /// What became of a command.
@@ -34,11 +37,12 @@ enum Outcome {
 }
 
 impl Placer {
-    /// A placer that asks `cloud` and forwards over `session`.
+    /// A placer that asks `cloud` and forwards over `session`; its config tells what it examines when it is asked to.
     #[must_use]
-    pub fn new(cloud: Arc<dyn Placement>, session: Session) -> Self {
+    pub fn new(cloud: Arc<dyn Placement>, session: Session, config: Config) -> Self {
         let publisher = session.publisher();
-        Self { cloud, session, publisher }
+        let examiner = Examiner::new(Arc::clone(&cloud), session.clone(), config);
+        Self { cloud, session, publisher, examiner }
     }
 
     async fn place(&self, command: &Envelope, at: &PlacedAt) -> Outcome {
@@ -118,6 +122,9 @@ impl Placer {
 #[async_trait]
 impl MessageHandler for Placer {
     async fn handle(&self, envelope: &Envelope) -> Handled {
+        if envelope.type_name == Examine::full_name() {
+            return self.examiner.handle(envelope);
+        }
         let parsed = match PlacedCommand::decode(envelope.body.clone()) {
             Ok(parsed) => parsed,
             Err(error) => return Handled::Dead(format!("UNDECODABLE: {}: {error}", envelope.type_name)),

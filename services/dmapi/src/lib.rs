@@ -12,10 +12,12 @@
 
 mod beat_sender;
 pub mod config;
+mod examine;
 mod forward;
 mod placement;
 mod wiring;
 
+pub use examine::check;
 pub use forward::Placer;
 pub use placement::{Destination, resolve};
 pub use wiring::{grants, start};

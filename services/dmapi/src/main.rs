@@ -23,6 +23,7 @@ fn main() -> Exit {
     let arguments = Arguments::parse();
     match arguments.service.load(Config::check) {
         Ok(config) if arguments.print_grants => print_grants(&config),
+        Ok(config) if arguments.service.check => service_kit::checks::run(dmapi::check(config)),
         Ok(config) => service_kit::run(NAME, move |service| dmapi::start(service, config)),
         Err(exit) => exit,
     }

@@ -6,12 +6,13 @@ use bus::{AcceptFrom, Consume, Session};
 use bus_config::{queue, user};
 use cloud::Placement;
 use directory_cloud::{DirectoryPlacement, fault_table};
+use model::Check;
 use nova_placement::{
     Account, Cells, DatabaseUrl, Databases, Grants, InvalidUrl, OpenstackPlacement, Pools, Rule, Settings,
 };
 use service_kit::actors::{BusSession, Consuming, QueueConsumer};
 use service_kit::telemetry::Chain;
-use service_kit::{Service, StartError};
+use service_kit::{Service, StartError, checks};
 
 use crate::beat_sender;
 use crate::config::{CloudSection, Config, DatabaseSection, OpenstackSection};
@@ -39,7 +40,8 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
         accept_from: AcceptFrom::users([user::CONTROLLER]),
     };
     let consuming = Consuming { actor: "placer".to_owned(), consume, concurrency: CONCURRENCY };
-    QueueConsumer::start(&service, &session, consuming, Arc::new(Placer::new(cloud, session.clone())));
+    let placer = Placer::new(cloud, session.clone(), config.clone());
+    QueueConsumer::start(&service, &session, consuming, Arc::new(placer));
     beat_sender::start(&service, &session);
     service.health().serve(&config.health)?;
     Ok(())
@@ -58,6 +60,17 @@ fn open_cloud(config: &CloudSection) -> Result<Arc<dyn Placement>, StartError> {
                 .map_err(|error| StartError::usage(format!("cloud.api: {}", Chain(&error))))?;
             Ok(Arc::new(placement))
         }
+    }
+}
+
+/// Looks at the sources of the cloud.
+pub(crate) async fn examine_cloud(config: &CloudSection) -> Vec<Check> {
+    match config {
+        CloudSection::Directory { path } => vec![checks::folder("cloud", "CLOUD_FOLDER_UNUSABLE", path)],
+        CloudSection::Openstack(section) => match openstack_settings(section) {
+            Ok(settings) => nova_placement::examine(&settings).await,
+            Err(reason) => vec![Check::fail("cloud", "CONFIG_INVALID", reason)],
+        },
     }
 }
 

@@ -6,7 +6,7 @@
 
 mod root;
 mod walk;
-mod worker;
+pub(crate) mod worker;
 mod write;
 
 use std::path::Path;

@@ -81,7 +81,7 @@ impl Workers {
 }
 
 /// Runs `work` on a thread and blocks this one until it answers, but no longer than `deadline`.
-pub(super) fn run_blocking<R: Send + 'static>(
+pub(crate) fn run_blocking<R: Send + 'static>(
     path: &Path,
     deadline: Duration,
     work: impl FnOnce() -> Result<R, Error> + Send + 'static,

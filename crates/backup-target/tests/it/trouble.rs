@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use backup_target::{BackupTarget, PosixTarget};
+use backup_target::{BackupTarget, Owner, PosixTarget, examine};
 use bytes::Bytes;
 use model::{ErrorClass, ObjectName};
 use runtime::Entropy;
@@ -114,4 +114,28 @@ async fn a_target_that_does_not_answer_ends_by_its_deadline_and_hangs_no_other()
     drop(mounted);
     let target = target.with_deadline(Duration::from_secs(30));
     assert_eq!(target.get(&name).await.unwrap(), "x");
+}
+
+#[tokio::test]
+async fn an_examination_tells_a_read_only_target_and_a_full_one_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mounted) = Mounted::tmpfs(folder.path(), 8 << 20) else { return };
+    PosixTarget::init(&mounted.path, &Entropy).unwrap();
+    let look = async || examine(&mounted.path, Owner::of_process()).await.check.code;
+    assert_eq!(look().await, "");
+    std::fs::write(mounted.path.join("filler"), vec![1; 7_900_000]).unwrap();
+    assert_eq!(look().await, "TARGET_NEARLY_FULL");
+    mounted.make_read_only();
+    assert_eq!(look().await, "TARGET_READ_ONLY");
+}
+
+#[tokio::test]
+async fn an_examination_of_a_target_that_hangs_ends_within_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((mounted, server)) = Mounted::hanging(folder.path()) else { return };
+    let started_at = Instant::now();
+    let examined = examine(&mounted.path, Owner::of_process()).await;
+    assert_eq!(examined.check.code, "TARGET_NOT_ANSWERING", "{examined:?}");
+    assert!(started_at.elapsed() < Duration::from_secs(30), "{:?}", started_at.elapsed());
+    drop(server);
 }

@@ -12,7 +12,7 @@ use model::{
     ByteCount, CloudChange, Consistency, InstanceId, LineageId, RestoreEvent, RestoreState, SnapshotEvent,
     SnapshotId, SnapshotKind, SnapshotState, VolumeId, VolumeSnapshotId, WorkloadId, WorkloadType,
 };
-use runtime::Entropy;
+use runtime::{Clock as _, Entropy, SystemClock};
 
 use crate::fixture::*;
 
@@ -28,6 +28,7 @@ async fn every_statement_runs_on_both_back_ends() {
         walk_bus(catalog).await;
         walk_figures(catalog, &workload).await;
         walk_services(catalog).await;
+        walk_examination(catalog).await;
         walk_trusts(catalog).await;
         let executed = catalog.executed_statements();
         let missing: Vec<_> = statement_names().difference(&executed).copied().collect();
@@ -424,6 +425,24 @@ async fn walk_figures(catalog: &Catalog, workload: &WorkloadRow) {
     let load = loads.iter().find(|load| load.worker.as_str() == "host-9").unwrap();
     assert_eq!((load.job_count, load.progress.bytes_done), (2, ByteCount::gib(1)));
     tx.rollback().await;
+}
+
+/// An answer that comes twice is one, and the clock of the server is near ours.
+async fn walk_examination(catalog: &Catalog) {
+    let (question, host) = (Entropy.uuid(), "node-1".parse().unwrap());
+    let mut tx = catalog.begin().await.unwrap();
+    let theirs = tx.database_time().await.unwrap();
+    let off = theirs.since(SystemClock.now()).max(SystemClock.now().since(theirs));
+    assert!(off < Duration::from_secs(60), "{theirs} is {off:?} off: in another time zone?");
+    for answer in [b"one", b"two"] {
+        tx.insert_examination_answer(question, ServiceKind::Dmapi, &host, answer).await.unwrap();
+    }
+    let rows = tx.list_examination_answers(question).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.answer.as_slice()).collect::<Vec<_>>(), [b"one"]);
+    assert_eq!(tx.list_examination_answers(Entropy.uuid()).await.unwrap(), []);
+    let later = rows[0].received_at.after(Duration::from_secs(1));
+    assert_eq!(tx.forget_examination_answers(later).await.unwrap(), 1);
+    tx.commit().await.unwrap();
 }
 
 async fn walk_services(catalog: &Catalog) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests too
 
 mod databases;
+mod examining;
 mod failing;
 mod locating;
 mod rights;

@@ -6,6 +6,7 @@ mod as_nova;
 mod changes;
 mod client;
 mod describing;
+mod doctor;
 mod effects;
 mod failing;
 mod host_actions;

@@ -1,42 +1,48 @@
 //! `holdfast doctor`: looks for what is wrong. Each check has a code of its own, so that scripts and people find the same
-//! row in docs/errors.md. It changes nothing, but for leftovers that are to be removed.
+//! row in docs/errors.md. It changes nothing, but for leftovers that are to be removed. What only services can see they look at
+//! themselves; here is what a client needs before it can ask them.
 
 mod client;
 mod leftovers;
-mod local;
-mod service;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use model::ByteCount;
-use serde::Serialize;
+use model::{Verdict, WorkloadId};
+use rest_api::DoctorCheck;
 
 use crate::command::Session;
 use crate::error::Error;
 
-const COLUMNS: &[&str] = &["check", "result", "code", "message"];
+const COLUMNS: &[&str] = &["service", "host", "check", "result", "code", "message"];
 
-/// Looks for what is wrong, here and at the service.
+/// Looks for what is wrong: with the way to the service, and with the service itself.
+///
+/// An administrator is shown the whole site: controllers, broker, dmapi, every datamover, backup targets, and trusts and
+/// quotas of all who own workloads. Others are shown what concerns their own project.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   holdfast doctor
+  holdfast doctor --problems
+  holdfast doctor --workload 018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e8f
   holdfast doctor -f json
-  holdfast doctor --controller-config /etc/holdfast/controller.toml
-  holdfast doctor --datamover-config /etc/holdfast/datamover.toml
   holdfast doctor --leftovers --older-than 2h --remove
+
+What a service on this machine needs before it can start:
+  holdfast-controller --config /etc/holdfast/controller.toml --check
+  holdfast-dmapi --config /etc/holdfast/dmapi.toml --check
+  holdfast-datamover --config /etc/holdfast/datamover.toml --check
 
 Exit code 1 when a check fails; warnings alone give 0.")]
 pub(crate) struct Doctor {
-    /// Check what a controller on this machine needs.
-    #[arg(long, value_name = "FILE")]
-    controller_config: Option<PathBuf>,
-    /// Check what a datamover on this machine needs.
-    #[arg(long, value_name = "FILE")]
-    datamover_config: Option<PathBuf>,
+    /// Of workloads, look at this one only.
+    #[arg(long, value_name = "ID")]
+    workload: Option<WorkloadId>,
+    /// Show only what is not well.
+    #[arg(long)]
+    problems: bool,
     /// Show what sagas that are over left in the cloud, and nothing else; for operators.
-    #[arg(long, conflicts_with_all = ["controller_config", "datamover_config"])]
+    #[arg(long, conflicts_with_all = ["workload", "problems"])]
     leftovers: bool,
     /// Remove what may be removed of it.
     #[arg(long, requires = "leftovers")]
@@ -46,78 +52,29 @@ pub(crate) struct Doctor {
     older_than: Duration,
 }
 
-/// How one check ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Check {
-    check: String,
-    result: Verdict,
-    /// Empty when all is well.
-    code: String,
-    message: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Ok,
-    Warn,
-    Fail,
-}
-
-impl Check {
-    fn ok(check: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { check: check.into(), result: Verdict::Ok, code: String::new(), message: message.into() }
-    }
-
-    fn warn(check: impl Into<String>, code: &str, message: impl Into<String>) -> Self {
-        Self { check: check.into(), result: Verdict::Warn, code: code.to_owned(), message: message.into() }
-    }
-
-    fn fail(check: impl Into<String>, code: &str, message: impl Into<String>) -> Self {
-        Self { check: check.into(), result: Verdict::Fail, code: code.to_owned(), message: message.into() }
-    }
-}
-
 impl Doctor {
-    /// Runs the checks and shows them.
+    /// Runs the checks and shows them, service by service.
     ///
     /// Errors: exit code 1 when one fails.
     pub(crate) async fn run(self, session: &Session<'_>) -> Result<(), Error> {
         if self.leftovers {
             return leftovers::run(session, self.remove, self.older_than).await;
         }
-        let is_local = self.controller_config.is_some() || self.datamover_config.is_some();
-        let mut checks = Vec::new();
-        // With a config at hand, a missing endpoint only says that nobody asked for that part.
-        if !is_local || session.connection.is_set() {
-            checks.extend(client::check(session.connection).await);
-        }
-        if let Some(path) = &self.controller_config {
-            checks.extend(service::check_controller(path).await);
-        }
-        if let Some(path) = &self.datamover_config {
-            checks.extend(service::check_datamover(path).await);
-        }
-        session.output.list(&checks, COLUMNS)?;
+        let mut checks = client::check(session.connection, self.workload).await;
+        let count = checks.len();
         let failed = checks.iter().filter(|check| check.result == Verdict::Fail).count();
-        if failed == 0 {
-            Ok(())
-        } else {
-            Err(Error::local(format!("{failed} of {} checks failed", checks.len())))
-        }
+        checks.sort_by(|one, other| order(one).cmp(&order(other)));
+        checks.retain(|check| !self.problems || check.result != Verdict::Ok);
+        session.output.list(&checks, COLUMNS)?;
+        if failed == 0 { Ok(()) } else { Err(Error::local(format!("{failed} of {count} checks failed"))) }
     }
 }
 
-/// Judges the room on a target: less than a tenth is a warning, for the next full snapshot may not fit.
-fn judge_space(check: &str, free: ByteCount, total: ByteCount) -> Check {
-    let message = format!("{free} of {total} free");
-    if free.0 == 0 {
-        Check::fail(check, "TARGET_FULL", format!("{message}: make room or take another target"))
-    } else if free.0.saturating_mul(10) < total.0 {
-        Check::warn(check, "TARGET_NEARLY_FULL", message)
-    } else {
-        Check::ok(check, message)
-    }
+/// The way that a request takes: the client first. Within a service by host, and then as they were made.
+fn order(check: &DoctorCheck) -> (usize, &str) {
+    let services = ["client", "controller", "dmapi", "datamover"];
+    let place = services.iter().position(|service| *service == check.service);
+    (place.unwrap_or(services.len()), &check.host)
 }
 
 #[cfg(test)]
@@ -125,9 +82,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_with_little_room_is_a_warning_and_a_full_one_a_failure() {
-        for (free, code) in [(0, "TARGET_FULL"), (9, "TARGET_NEARLY_FULL"), (10, ""), (100, "")] {
-            assert_eq!(judge_space("x", ByteCount(free), ByteCount(100)).code, code, "{free}");
-        }
+    fn checks_are_shown_along_the_way_of_a_request_and_host_by_host() {
+        let make = |service: &str, host: &str| DoctorCheck {
+            service: service.to_owned(),
+            host: host.to_owned(),
+            check: String::new(),
+            result: Verdict::Ok,
+            code: String::new(),
+            message: String::new(),
+        };
+        let mut checks =
+            [("project", ""), ("datamover", "b"), ("datamover", "a"), ("controller", "c"), ("client", "")]
+                .map(|(service, host)| make(service, host));
+        checks.sort_by(|one, other| order(one).cmp(&order(other)));
+        let shown = checks.map(|check| format!("{} {}", check.service, check.host));
+        assert_eq!(shown, ["client ", "controller c", "datamover a", "datamover b", "project "]);
     }
 }

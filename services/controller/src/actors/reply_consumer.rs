@@ -6,11 +6,13 @@ use actix::Addr;
 use async_trait::async_trait;
 use bus::{AcceptFrom, Consume, Envelope, Session};
 use bus_config::{queue, user};
+use catalog::ServiceKind;
 use model::HostName;
 use prost::{Message, Name};
 use proto::convert;
 use proto::rep::v1 as rep;
 use service_kit::actors::{Consuming, Handled, MessageHandler, QueueConsumer};
+use service_kit::telemetry::Chain;
 use service_kit::{Drain, Service};
 
 use super::patience::patiently;
@@ -76,6 +78,9 @@ impl Replies {
             })
             .await;
         }
+        if type_name == rep::Examined::full_name() {
+            return self.examined(&worker, &decode::<rep::Examined>(envelope)?).await;
+        }
         let result = if type_name == rep::JobSucceeded::full_name() {
             succeeded(worker, decode(envelope)?)?
         } else if type_name == rep::JobFailed::full_name() {
@@ -86,6 +91,24 @@ impl Replies {
             return Err(Handled::Dead(format!("UNKNOWN_TYPE: {type_name} is no reply")));
         };
         patiently(&self.drain, "reply_consumer", || self.engine.job_ended(&result)).await.map(drop)
+    }
+
+    /// Somebody waits for it, for some seconds: what cannot be kept now is of no use later.
+    async fn examined(&self, worker: &Worker, message: &rep::Examined) -> Result<(), Handled> {
+        let (kind, host) = match worker {
+            Worker::Mover(_) => (ServiceKind::Datamover, require_host(worker, &message.host)?),
+            Worker::Dmapi => {
+                let host = convert::id("host", &message.host).map_err(dead)?;
+                (ServiceKind::Dmapi, host)
+            }
+            Worker::Cloud => {
+                return Err(Handled::Dead("SENDER_REFUSED: controllers are not asked".to_owned()));
+            }
+        };
+        if let Err(error) = self.signs.note_examined(kind, &host, message).await {
+            tracing::warn!(%host, error = %Chain(&error), "an answer to an examination could not be kept");
+        }
+        Ok(())
     }
 
     async fn accepted(&self, worker: Worker, message: &rep::JobAccepted) -> Result<(), Handled> {

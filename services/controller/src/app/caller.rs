@@ -63,6 +63,7 @@ pub enum Action {
     DeadLetterRead,
     DeadLetterOperate,
     StatusRead,
+    DoctorRead,
     LeftoverSweep,
     TargetRead,
     TrustRead,
@@ -103,6 +104,7 @@ impl Action {
             Self::DeadLetterRead => "bus:dead_letter_show",
             Self::DeadLetterOperate => "bus:dead_letter_operate",
             Self::StatusRead => "status:status_show",
+            Self::DoctorRead => "doctor:doctor_show",
             Self::LeftoverSweep => "leftover:leftover_sweep",
             Self::TargetRead => "target:target_show",
             Self::TrustRead => "workload:trust_show",
@@ -118,7 +120,9 @@ impl Action {
             | Self::RestoreRead
             | Self::SagaRead
             | Self::TargetRead
-            | Self::TrustRead => Needs::Reader,
+            | Self::TrustRead
+            // Of their own project; all of the site is for the operator.
+            | Self::DoctorRead => Needs::Reader,
             Self::WorkloadCreate
             | Self::WorkloadModify
             | Self::WorkloadReset

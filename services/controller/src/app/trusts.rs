@@ -5,7 +5,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use catalog::{TrustFilter, TrustRow};
-use model::{ErrorClass, Owner, WorkloadId};
+use model::{ErrorClass, Failure, Owner, WorkloadId};
 use uuid::Uuid;
 
 use super::text::shown;
@@ -26,6 +26,10 @@ pub trait TrustBook: fmt::Debug + Send + Sync {
     ///
     /// Errors: `TRUST_MISSING`, `TRUST_REVOKED`; transient ones when the cloud does not answer.
     async fn check(&self, owner: &Owner) -> Result<TrustRow, Error>;
+    /// Looks whether the owner's trust holds, and notes nothing. The caller's token is used to find out more where it may.
+    ///
+    /// Errors: `TRUST_MISSING`; `TRUST_GONE`, `TRUST_USER_DISABLED`, `TRUST_ROLE_LOST`, or `TRUST_REVOKED` when nobody says why.
+    async fn look(&self, owner: &Owner, caller: &Caller) -> Result<TrustRow, Failure>;
     /// Makes a trust of the caller with the request's token, in the place of the one that was.
     ///
     /// Errors: `TRUST_REFUSED`.

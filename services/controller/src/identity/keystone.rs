@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::{ErrorClass, Failure, Owner};
-use openstack::{Auth, Error, NewTrust, Scope, Session, TokenInfo};
+use openstack::{Auth, Error, NewTrust, Scope, Service, Session, TokenInfo};
 use secrecy::SecretString;
+use serde::Deserialize;
 use service_kit::telemetry::Chain;
 use tokio::time::timeout;
 
@@ -33,6 +34,39 @@ pub(super) enum Unusable {
     OfAnother,
     /// It lends other roles than the one we need.
     LacksRole,
+}
+
+/// A user, as administrators see them.
+#[derive(Debug)]
+pub(super) struct UserState {
+    pub(super) is_enabled: bool,
+    /// In the project that was asked for.
+    pub(super) roles: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct UserBody {
+    user: UserRow,
+}
+
+#[derive(Deserialize)]
+struct UserRow {
+    enabled: bool,
+}
+
+#[derive(Deserialize)]
+struct AssignmentsBody {
+    role_assignments: Vec<AssignmentRow>,
+}
+
+#[derive(Deserialize)]
+struct AssignmentRow {
+    role: RoleRow,
+}
+
+#[derive(Deserialize)]
+struct RoleRow {
+    name: Option<String>,
 }
 
 impl Keystone {
@@ -150,6 +184,41 @@ impl Keystone {
             Ok(token) if token.info.has_role(role) => Ok(Ok(session)),
             Ok(_) => Ok(Err(Unusable::LacksRole)),
             Err(error @ Error::LoginRefused { .. }) => self.explain(id, &error).await.map(Err),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// What Keystone shows of a user to whoever has `token`; `None`: it may not be seen.
+    ///
+    /// Errors: `KEYSTONE_UNAVAILABLE`.
+    pub(super) async fn user_state(
+        &self,
+        user: &str,
+        project: &str,
+        token: &SecretString,
+    ) -> Result<Option<UserState>, Failure> {
+        let session = self.user_session(token)?;
+        let path = format!("/users/{user}");
+        let asked = session.get(Service::Identity, &path).json_if_found::<UserBody>();
+        let is_enabled = match self.patiently(asked).await? {
+            Ok(Some(body)) => body.user.enabled,
+            Ok(None) => return Ok(None),
+            Err(error) if is_refusal(&error) => return Ok(None),
+            Err(error) => return Err(unavailable(&error)),
+        };
+        let asked = session
+            .get(Service::Identity, "/role_assignments")
+            .query("user.id", user)
+            .query("scope.project.id", project)
+            .query("effective", "true")
+            .query("include_names", "true")
+            .json::<AssignmentsBody>();
+        match self.patiently(asked).await? {
+            Ok(body) => {
+                let roles = body.role_assignments.into_iter().filter_map(|assignment| assignment.role.name);
+                Ok(Some(UserState { is_enabled, roles: roles.collect() }))
+            }
+            Err(error) if is_refusal(&error) => Ok(None),
             Err(error) => Err(unavailable(&error)),
         }
     }

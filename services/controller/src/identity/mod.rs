@@ -17,6 +17,7 @@ mod token_cache;
 
 mod door;
 mod trust_book;
+mod trust_look;
 
 pub use door::KeystoneDoor;
 pub use keystone::Keystone;

@@ -15,8 +15,8 @@ use runtime::{Clock, Entropy};
 use secrecy::SecretString;
 use service_kit::telemetry::Chain;
 
-use super::Keystone;
 use super::keystone::Unusable;
+use super::{Keystone, trust_look};
 use crate::app::trusts::TrustBook;
 use crate::app::{Caller, Error, Profile};
 use crate::config::KeystoneSection;
@@ -196,6 +196,11 @@ impl TrustBook for KeystoneTrusts {
         let row = self.find(owner).await?;
         self.open(&row).await?;
         Ok(TrustRow { state: TrustState::Available, reason: None, ..row })
+    }
+
+    async fn look(&self, owner: &Owner, caller: &Caller) -> Result<TrustRow, Failure> {
+        let row = self.find(owner).await.map_err(|error| error.failure())?;
+        trust_look::look(&self.inner.keystone, row, self.role(), caller).await
     }
 
     async fn make(&self, caller: &Caller) -> Result<TrustRow, Error> {

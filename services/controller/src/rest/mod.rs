@@ -12,6 +12,7 @@ mod request_id;
 mod tokens;
 
 mod dead_letters;
+mod doctor;
 mod health;
 mod leftovers;
 mod restores;

@@ -16,8 +16,8 @@ use super::body::BODY_SIZE_MAX;
 use super::error::Reply;
 use super::request_id::name_request;
 use super::{
-    Authenticator, dead_letters, health, leftovers, restores, sagas, snapshots, status, targets, trusts,
-    workloads,
+    Authenticator, dead_letters, doctor, health, leftovers, restores, sagas, snapshots, status, targets,
+    trusts, workloads,
 };
 use crate::state::AppState;
 
@@ -110,6 +110,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/trusts/{trust}").get(trusts::show).delete(trusts::delete).done())
         .service(resource("/leftovers").post(leftovers::start).done())
         .service(resource("/leftovers/{saga}").get(leftovers::show).done())
+        .service(resource("/doctor").get(doctor::show).done())
         .service(resource("/status").get(status::show).done());
 }
 

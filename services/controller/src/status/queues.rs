@@ -6,9 +6,6 @@ use std::time::{Duration, Instant};
 use broker_admin::{Admin, Error, QueueInfo};
 use model::Failure;
 use rest_api::{PartState, Reach};
-use service_kit::config::{ConfigError, read_secret};
-
-use crate::config::BrokerSection;
 
 /// The broker counts every 5 s by default: asking more often tells nothing new.
 const ASK_INTERVAL: Duration = Duration::from_secs(4);
@@ -24,15 +21,9 @@ pub struct QueueMonitor {
 
 impl QueueMonitor {
     /// A monitor of the configured broker; without one it says so.
-    ///
-    /// Errors: the password file, or the address makes no sense.
-    pub fn new(section: Option<&BrokerSection>) -> Result<Self, String> {
-        let admin = section.map(|section| {
-            let password =
-                read_secret(&section.password_file).map_err(|error: ConfigError| error.to_string())?;
-            Admin::new(&section.management_url, &section.user, password).map_err(|error| error.to_string())
-        });
-        Ok(Self { admin: admin.transpose()?, last: None })
+    #[must_use]
+    pub const fn new(admin: Option<Admin>) -> Self {
+        Self { admin, last: None }
     }
 
     /// Lists the queues, by name; or says why not. `now`: see `Clock::monotonic`.

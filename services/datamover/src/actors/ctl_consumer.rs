@@ -8,6 +8,7 @@ use bus::Envelope;
 use service_kit::actors::{Handled, MessageHandler};
 
 use super::{ResultSender, TransferSupervisor};
+use crate::config::Config;
 use crate::ctl;
 use crate::ports::Ports;
 
@@ -15,6 +16,7 @@ use crate::ports::Ports;
 #[derive(Debug)]
 pub struct CtlHandler {
     pub ports: Arc<Ports>,
+    pub config: Arc<Config>,
     pub supervisor: Addr<TransferSupervisor>,
     pub results: ResultSender,
 }

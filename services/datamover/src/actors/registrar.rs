@@ -13,7 +13,7 @@ use crate::ports::Ports;
 const NAME: &str = "registrar";
 
 /// What this version can do; a controller sends nothing else.
-const CAPABILITIES: [&str; 7] = [
+const CAPABILITIES: [&str; 8] = [
     "freeze_guest",
     "thaw_guest",
     "transfer_disk",
@@ -21,6 +21,7 @@ const CAPABILITIES: [&str; 7] = [
     "verify_manifest",
     "write_disk",
     "abort_write",
+    "examine",
 ];
 
 /// Starts it. At each session all results are sent again too: the broker may have lost what it had not confirmed.

@@ -1,6 +1,7 @@
 //! Control of running jobs, one message a file. Only controllers may send it; the consumer sees to that.
 
 mod abort_job;
+mod examine;
 mod lease_extend;
 mod lease_grant;
 mod lease_refuse;
@@ -24,6 +25,7 @@ pub async fn handle(handler: &CtlHandler, envelope: &Envelope) -> Handled {
         "holdfast.cmd.v1.LeaseRefuse" => lease_refuse::handle(handler, decode(body)).await,
         "holdfast.cmd.v1.LeaseExtend" => lease_extend::handle(handler, decode(body)).await,
         "holdfast.cmd.v1.AbortJob" => abort_job::handle(handler, decode(body)).await,
+        "holdfast.cmd.v1.Examine" => examine::handle(handler, decode(body)),
         "holdfast.cmd.v1.ResultAck" => result_ack::handle(handler, decode(body)).await,
         other => Err(format!(
             "UNKNOWN_TYPE: this datamover knows no control message {other:?}; is it older than the controller?"

@@ -58,6 +58,8 @@ impl FakeKeystone {
                 .route("/v3/OS-TRUST/trusts", web::get().to(list_trusts))
                 .route("/v3/OS-TRUST/trusts/{id}", web::get().to(show_trust))
                 .route("/v3/OS-TRUST/trusts/{id}", web::delete().to(delete_trust))
+                .route("/v3/users/{id}", web::get().to(show_user))
+                .route("/v3/role_assignments", web::get().to(list_assignments))
         })
         .workers(1)
         .disable_signals()
@@ -298,4 +300,33 @@ async fn delete_trust(house: Shared, request: HttpRequest, id: web::Path<String>
     }
     house.trusts.remove(&*id);
     HttpResponse::NoContent().finish()
+}
+
+/// Shown to administrators, and to the user.
+async fn show_user(house: Shared, request: HttpRequest, id: web::Path<String>) -> HttpResponse {
+    let house = house.lock().unwrap();
+    let Some(token) = house.token(&request, "X-Auth-Token") else { return refuse(401, "no token") };
+    if token.user != *id && !house.roles_of(&token).contains("admin") {
+        return refuse(403, "You are not authorized to perform the requested action: identity:get_user.");
+    }
+    let enabled = !house.disabled.contains(&*id);
+    HttpResponse::Ok().json(json!({ "user": { "id": *id, "enabled": enabled } }))
+}
+
+async fn list_assignments(
+    house: Shared,
+    request: HttpRequest,
+    query: web::Query<BTreeMap<String, String>>,
+) -> HttpResponse {
+    let house = house.lock().unwrap();
+    let Some(token) = house.token(&request, "X-Auth-Token") else { return refuse(401, "no token") };
+    if !house.roles_of(&token).contains("admin") {
+        return refuse(
+            403,
+            "You are not authorized to perform the requested action: identity:list_role_assignments.",
+        );
+    }
+    let held = house.roles.get(&(query["user.id"].clone(), query["scope.project.id"].clone()));
+    let rows = held.into_iter().flatten().map(|role| json!({ "role": { "id": role, "name": role } }));
+    HttpResponse::Ok().json(json!({ "role_assignments": rows.collect::<Vec<_>>() }))
 }

@@ -2,6 +2,7 @@
 
 mod fake_keystone;
 
+mod doctor;
 mod door;
 mod trusts;
 

@@ -11,6 +11,7 @@ use backup_target::{BackupTarget as _, PosixTarget};
 use bus::{BusConfig, Session};
 use catalog::{Catalog, PartStatus, SnapshotDiskRow, SnapshotInstanceRow};
 use controller::app::trusts::TrustBook;
+use controller::doctor::Doctor;
 use controller::engine::{Engine, Timing};
 use controller::rest::{Authenticator, TokensFile, serve};
 use controller::state::{AppState, TargetInfo};
@@ -270,6 +271,7 @@ async fn make_state(dir: &Path, status: Board) -> AppState {
         cloud: Arc::new(DirectoryCloud::open(&dir.join("cloud"), FaultTable::none()).unwrap()),
         trusts: None,
         dead_letters: session_to_nobody().dead_letters(),
+        doctor: Doctor::new(session_to_nobody().publisher(), None, None),
         status,
     }
 }
