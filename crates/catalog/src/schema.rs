@@ -23,6 +23,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("schema/0004_base.sql")],
     &[include_str!("schema/0005_cloud_notification.sql")],
     &[include_str!("schema/0006_leaving.sql")],
+    &[include_str!("schema/0007_partial.sql")],
 ];
 
 const VERSION_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version (version $int NOT NULL PRIMARY KEY, applied_at $int NOT NULL)$table";

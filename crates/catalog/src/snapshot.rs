@@ -33,6 +33,8 @@ pub struct SnapshotRow {
     pub progress_message: String,
     pub error_code: Option<String>,
     pub error_message: Option<String>,
+    /// What a user should know of it although it is available.
+    pub warning_message: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub finished_at: Option<Timestamp>,
@@ -49,10 +51,10 @@ pub struct SnapshotFilter {
 }
 
 statements! {
-    INSERT_SNAPSHOT = "INSERT INTO snapshot (id, workload_id, project_id, user_id, name, description, kind, status, saga_id, parent_snapshot_id, consistency, pins, size_bytes, bytes_read, bytes_stored, progress_message, error_code, error_message, created_at, updated_at, finished_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    GET_SNAPSHOT = "SELECT id, workload_id, project_id, user_id, name, description, kind, status, saga_id, parent_snapshot_id, consistency, pins, size_bytes, bytes_read, bytes_stored, progress_message, error_code, error_message, created_at, updated_at, finished_at FROM snapshot WHERE id = ?";
-    LIST_SNAPSHOTS = "SELECT id, workload_id, project_id, user_id, name, description, kind, status, saga_id, parent_snapshot_id, consistency, pins, size_bytes, bytes_read, bytes_stored, progress_message, error_code, error_message, created_at, updated_at, finished_at FROM snapshot WHERE (? IS NULL OR project_id = ?) AND (? IS NULL OR workload_id = ?) AND ((? IS NULL AND status <> 'deleted') OR status = ?) ORDER BY created_at DESC, id DESC LIMIT ?";
-    UPDATE_SNAPSHOT = "UPDATE snapshot SET name = ?, description = ?, kind = ?, parent_snapshot_id = ?, consistency = ?, size_bytes = ?, bytes_read = ?, bytes_stored = ?, progress_message = ?, error_code = ?, error_message = ?, updated_at = ?, finished_at = ? WHERE id = ?";
+    INSERT_SNAPSHOT = "INSERT INTO snapshot (id, workload_id, project_id, user_id, name, description, kind, status, saga_id, parent_snapshot_id, consistency, pins, size_bytes, bytes_read, bytes_stored, progress_message, error_code, error_message, warning_message, created_at, updated_at, finished_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    GET_SNAPSHOT = "SELECT id, workload_id, project_id, user_id, name, description, kind, status, saga_id, parent_snapshot_id, consistency, pins, size_bytes, bytes_read, bytes_stored, progress_message, error_code, error_message, warning_message, created_at, updated_at, finished_at FROM snapshot WHERE id = ?";
+    LIST_SNAPSHOTS = "SELECT id, workload_id, project_id, user_id, name, description, kind, status, saga_id, parent_snapshot_id, consistency, pins, size_bytes, bytes_read, bytes_stored, progress_message, error_code, error_message, warning_message, created_at, updated_at, finished_at FROM snapshot WHERE (? IS NULL OR project_id = ?) AND (? IS NULL OR workload_id = ?) AND ((? IS NULL AND status <> 'deleted') OR status = ?) ORDER BY created_at DESC, id DESC LIMIT ?";
+    UPDATE_SNAPSHOT = "UPDATE snapshot SET name = ?, description = ?, kind = ?, parent_snapshot_id = ?, consistency = ?, size_bytes = ?, bytes_read = ?, bytes_stored = ?, progress_message = ?, error_code = ?, error_message = ?, warning_message = ?, updated_at = ?, finished_at = ? WHERE id = ?";
     UPDATE_SNAPSHOT_STATUS = "UPDATE snapshot SET status = ?, updated_at = ? WHERE id = ? AND status = ? AND pins = ?";
     UPDATE_SNAPSHOT_PINS = "UPDATE snapshot SET pins = ?, updated_at = ? WHERE id = ? AND status = ? AND pins = ?";
     UPDATE_SNAPSHOT_PROGRESS = "UPDATE snapshot SET progress_message = ?, bytes_read = ?, bytes_stored = ?, updated_at = ? WHERE id = ?";
@@ -79,6 +81,7 @@ impl Tx {
             &row.progress_message,
             row.error_code.as_deref(),
             row.error_message.as_deref(),
+            row.warning_message.as_deref(),
             row.created_at,
             row.updated_at,
             row.finished_at,
@@ -113,6 +116,7 @@ impl Tx {
             &row.progress_message,
             row.error_code.as_deref(),
             row.error_message.as_deref(),
+            row.warning_message.as_deref(),
             now,
             row.finished_at,
             row.id,
@@ -197,6 +201,7 @@ impl SnapshotRow {
             progress_message: row.text("progress_message")?,
             error_code: row.text_opt("error_code")?,
             error_message: row.text_opt("error_message")?,
+            warning_message: row.text_opt("warning_message")?,
             created_at: row.time("created_at")?,
             updated_at: row.time("updated_at")?,
             finished_at: row.time_opt("finished_at")?,

@@ -18,8 +18,11 @@ pub struct SnapshotInstanceRow {
     pub name: String,
     pub status: PartStatus,
     pub consistency: Option<Consistency>,
-    /// The instance with all that belongs to it, as the cloud described it.
+    /// The instance with all that belongs to it, as the cloud described it; `null` where it could not.
     pub description_json: String,
+    /// Why it is not in the snapshot.
+    pub error_code: Option<String>,
+    pub error_message: Option<String>,
 }
 
 /// One row of `snapshot_disk`.
@@ -54,9 +57,9 @@ pub struct DiskProgress {
 }
 
 statements! {
-    INSERT_SNAPSHOT_INSTANCE = "INSERT INTO snapshot_instance (snapshot_id, instance_id, name, status, consistency, description_json) VALUES (?, ?, ?, ?, ?, ?)";
-    LIST_SNAPSHOT_INSTANCES = "SELECT snapshot_id, instance_id, name, status, consistency, description_json FROM snapshot_instance WHERE snapshot_id = ? ORDER BY instance_id";
-    UPDATE_SNAPSHOT_INSTANCE = "UPDATE snapshot_instance SET name = ?, status = ?, consistency = ?, description_json = ? WHERE snapshot_id = ? AND instance_id = ?";
+    INSERT_SNAPSHOT_INSTANCE = "INSERT INTO snapshot_instance (snapshot_id, instance_id, name, status, consistency, description_json, error_code, error_message) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    LIST_SNAPSHOT_INSTANCES = "SELECT snapshot_id, instance_id, name, status, consistency, description_json, error_code, error_message FROM snapshot_instance WHERE snapshot_id = ? ORDER BY instance_id";
+    UPDATE_SNAPSHOT_INSTANCE = "UPDATE snapshot_instance SET name = ?, status = ?, consistency = ?, description_json = ?, error_code = ?, error_message = ? WHERE snapshot_id = ? AND instance_id = ?";
     INSERT_SNAPSHOT_DISK = "INSERT INTO snapshot_disk (snapshot_id, instance_id, disk_id, lineage_id, volume_id, device, size_bytes, format, status, bytes_total, bytes_done, bytes_read, bytes_stored, duration_ms, manifest_digest, parent_snapshot_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     LIST_SNAPSHOT_DISKS = "SELECT snapshot_id, instance_id, disk_id, lineage_id, volume_id, device, size_bytes, format, status, bytes_total, bytes_done, bytes_read, bytes_stored, duration_ms, manifest_digest, parent_snapshot_id FROM snapshot_disk WHERE snapshot_id = ? ORDER BY instance_id, disk_id";
     LIST_LINEAGE_SNAPSHOTS = "SELECT snapshot_disk.snapshot_id AS snapshot_id FROM snapshot_disk JOIN snapshot ON snapshot.id = snapshot_disk.snapshot_id WHERE snapshot_disk.lineage_id = ? AND snapshot.status IN ('available', 'restoring') ORDER BY snapshot.created_at DESC, snapshot.id DESC";
@@ -77,6 +80,8 @@ impl Tx {
             row.status,
             row.consistency,
             &row.description_json,
+            row.error_code.as_deref(),
+            row.error_message.as_deref(),
         ];
         self.execute(&INSERT_SNAPSHOT_INSTANCE, values).await.map(drop)
     }
@@ -93,6 +98,8 @@ impl Tx {
             row.status,
             row.consistency,
             &row.description_json,
+            row.error_code.as_deref(),
+            row.error_message.as_deref(),
             row.snapshot_id,
             row.instance_id,
         ];
@@ -204,6 +211,8 @@ impl SnapshotInstanceRow {
             status: row.parse("status")?,
             consistency: row.parse_opt("consistency")?,
             description_json: row.text("description_json")?,
+            error_code: row.text_opt("error_code")?,
+            error_message: row.text_opt("error_message")?,
         })
     }
 }

@@ -127,7 +127,7 @@ text_values! {
     words: model::WorkloadState, model::SnapshotState, model::SnapshotKind, model::RestoreState, model::Consistency,
         model::DiskFormat, crate::words::PartStatus, crate::words::RestoreKind, crate::words::JobDirection,
         crate::words::JobState, crate::words::ServiceKind, crate::words::TimerKind, crate::words::TrustState,
-        model::KeepBase, model::CloudChange, crate::words::SubjectKind;
+        model::KeepBase, model::WorkloadType, model::CloudChange, crate::words::SubjectKind;
     names: model::ProjectId, model::UserId, model::HostName, model::DiskId,
 }
 

@@ -2,7 +2,7 @@
 
 use model::{
     InstanceId, KeepBase, Owner, ProjectId, SagaId, TargetId, Timestamp, UserId, WorkloadEvent, WorkloadId,
-    WorkloadState,
+    WorkloadState, WorkloadType,
 };
 
 use crate::error::{Error, Result};
@@ -26,6 +26,9 @@ pub struct WorkloadRow {
     pub updated_at: Timestamp,
     pub error_message: Option<String>,
     pub keep_base: KeepBase,
+    /// A snapshot leaves out instances that fail, and goes on with the others.
+    pub allow_partial: bool,
+    pub workload_type: WorkloadType,
 }
 
 impl WorkloadRow {
@@ -42,6 +45,8 @@ pub struct WorkloadInstanceRow {
     pub instance_id: InstanceId,
     pub workload_id: WorkloadId,
     pub name: String,
+    /// Its place in the order of the workload.
+    pub position: u32,
 }
 
 /// What `list_workloads` gives; `None` is any.
@@ -54,16 +59,16 @@ pub struct WorkloadFilter {
 }
 
 statements! {
-    INSERT_WORKLOAD = "INSERT INTO workload (id, project_id, user_id, name, description, status, saga_id, target_id, created_at, updated_at, error_message, keep_base) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    GET_WORKLOAD = "SELECT id, project_id, user_id, name, description, status, saga_id, target_id, created_at, updated_at, error_message, keep_base FROM workload WHERE id = ?";
-    LIST_WORKLOADS = "SELECT id, project_id, user_id, name, description, status, saga_id, target_id, created_at, updated_at, error_message, keep_base FROM workload WHERE (? IS NULL OR project_id = ?) AND ((? IS NULL AND status <> 'deleted') OR status = ?) ORDER BY created_at DESC, id DESC LIMIT ?";
+    INSERT_WORKLOAD = "INSERT INTO workload (id, project_id, user_id, name, description, status, saga_id, target_id, created_at, updated_at, error_message, keep_base, allow_partial, workload_type) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    GET_WORKLOAD = "SELECT id, project_id, user_id, name, description, status, saga_id, target_id, created_at, updated_at, error_message, keep_base, allow_partial, workload_type FROM workload WHERE id = ?";
+    LIST_WORKLOADS = "SELECT id, project_id, user_id, name, description, status, saga_id, target_id, created_at, updated_at, error_message, keep_base, allow_partial, workload_type FROM workload WHERE (? IS NULL OR project_id = ?) AND ((? IS NULL AND status <> 'deleted') OR status = ?) ORDER BY created_at DESC, id DESC LIMIT ?";
     LIST_OWNERS = "SELECT DISTINCT project_id, user_id FROM workload ORDER BY project_id, user_id";
     COUNT_WORKLOADS_OF_OWNER = "SELECT COUNT(*) AS count FROM workload WHERE project_id = ? AND user_id = ? AND status <> 'deleted'";
-    UPDATE_WORKLOAD = "UPDATE workload SET name = ?, description = ?, updated_at = ? WHERE id = ?";
+    UPDATE_WORKLOAD = "UPDATE workload SET name = ?, description = ?, keep_base = ?, allow_partial = ?, workload_type = ?, updated_at = ? WHERE id = ?";
     UPDATE_WORKLOAD_STATUS = "UPDATE workload SET status = ?, saga_id = ?, error_message = ?, updated_at = ? WHERE id = ? AND status = ? AND ((? IS NULL AND saga_id IS NULL) OR saga_id = ?)";
-    INSERT_WORKLOAD_INSTANCE = "INSERT INTO workload_instance (instance_id, workload_id, name) VALUES (?, ?, ?)";
-    GET_WORKLOAD_INSTANCE = "SELECT instance_id, workload_id, name FROM workload_instance WHERE instance_id = ?";
-    LIST_WORKLOAD_INSTANCES = "SELECT instance_id, workload_id, name FROM workload_instance WHERE workload_id = ? ORDER BY instance_id";
+    INSERT_WORKLOAD_INSTANCE = "INSERT INTO workload_instance (instance_id, workload_id, name, position) VALUES (?, ?, ?, ?)";
+    GET_WORKLOAD_INSTANCE = "SELECT instance_id, workload_id, name, position FROM workload_instance WHERE instance_id = ?";
+    LIST_WORKLOAD_INSTANCES = "SELECT instance_id, workload_id, name, position FROM workload_instance WHERE workload_id = ? ORDER BY position, instance_id";
     DELETE_WORKLOAD_INSTANCE = "DELETE FROM workload_instance WHERE instance_id = ? AND workload_id = ?";
     DELETE_WORKLOAD_INSTANCES = "DELETE FROM workload_instance WHERE workload_id = ?";
 }
@@ -83,6 +88,8 @@ impl Tx {
             row.updated_at,
             row.error_message.as_deref(),
             row.keep_base,
+            row.allow_partial,
+            row.workload_type,
         ];
         self.execute(&INSERT_WORKLOAD, values).await.map(drop)
     }
@@ -114,11 +121,20 @@ impl Tx {
     }
 
     /// Changes what a user may change.
-    pub async fn update_workload(&mut self, id: WorkloadId, name: &str, description: &str) -> Result<()> {
+    pub async fn update_workload(&mut self, row: &WorkloadRow) -> Result<()> {
         let now = self.now();
-        match self.swap(&UPDATE_WORKLOAD, values![name, description, now, id]).await? {
+        let values = values![
+            &row.name,
+            &row.description,
+            row.keep_base,
+            row.allow_partial,
+            row.workload_type,
+            now,
+            row.id,
+        ];
+        match self.swap(&UPDATE_WORKLOAD, values).await? {
             true => Ok(()),
-            false => Err(Error::NotFound { noun: "workload", id: id.to_string() }),
+            false => Err(Error::NotFound { noun: "workload", id: row.id.to_string() }),
         }
     }
 
@@ -170,7 +186,7 @@ impl Tx {
 
     /// Errors: `InstanceTaken` when a workload has it (also this one).
     pub async fn insert_workload_instance(&mut self, row: &WorkloadInstanceRow) -> Result<()> {
-        let values = values![row.instance_id, row.workload_id, &row.name];
+        let values = values![row.instance_id, row.workload_id, &row.name, row.position];
         match self.execute(&INSERT_WORKLOAD_INSTANCE, values).await {
             Err(error @ Error::Duplicate { .. }) => {
                 match self.get_workload_instance(row.instance_id).await? {
@@ -192,6 +208,7 @@ impl Tx {
         row.map(|row| WorkloadInstanceRow::read(&row)).transpose()
     }
 
+    /// Shape: in the order of the workload.
     pub async fn list_workload_instances(&mut self, id: WorkloadId) -> Result<Vec<WorkloadInstanceRow>> {
         let rows = self.fetch_all(&LIST_WORKLOAD_INSTANCES, values![id]).await?;
         rows.iter().map(WorkloadInstanceRow::read).collect()
@@ -238,6 +255,8 @@ impl WorkloadRow {
             updated_at: row.time("updated_at")?,
             error_message: row.text_opt("error_message")?,
             keep_base: row.parse("keep_base")?,
+            allow_partial: row.flag("allow_partial")?,
+            workload_type: row.parse("workload_type")?,
         })
     }
 }
@@ -248,6 +267,7 @@ impl WorkloadInstanceRow {
             instance_id: row.parse("instance_id")?,
             workload_id: row.parse("workload_id")?,
             name: row.text("name")?,
+            position: row.number("position")?,
         })
     }
 }

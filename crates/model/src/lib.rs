@@ -34,4 +34,4 @@ pub use snapshot::{Consistency, DiskFormat, SnapshotEvent, SnapshotKind, Snapsho
 pub use time::Timestamp;
 pub use transition::{IllegalTransition, InvalidState};
 pub use volume_fact::VolumeFact;
-pub use workload::{KeepBase, WorkloadEvent, WorkloadState};
+pub use workload::{KeepBase, WorkloadEvent, WorkloadState, WorkloadType};

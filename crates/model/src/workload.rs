@@ -41,6 +41,39 @@ impl FromStr for KeepBase {
     }
 }
 
+/// Whether a snapshot takes the instances of a workload at once or one by one. The words are those of T4O.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkloadType {
+    /// All are frozen, cut and transferred together.
+    #[default]
+    Parallel,
+    /// Each is frozen, cut and transferred when the one before it is done.
+    Serial,
+}
+
+impl WorkloadType {
+    /// The word in the database and the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Parallel => "parallel",
+            Self::Serial => "serial",
+        }
+    }
+}
+
+impl FromStr for WorkloadType {
+    type Err = InvalidState;
+    fn from_str(text: &str) -> Result<Self, InvalidState> {
+        match text {
+            "parallel" => Ok(Self::Parallel),
+            "serial" => Ok(Self::Serial),
+            _ => Err(InvalidState { noun: "workload type", text: text.to_owned() }),
+        }
+    }
+}
+
 /// Where a workload stands. The words are those of T4O's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -20,7 +20,7 @@ use crate::{
     NewWorkload, NewWorkloadBody, REQUEST_ID_HEADER, Restore, RestoreBody, RestoreList, RestoreSummary, Saga,
     SagaBody, SagaGraph, SagaGraphBody, SagaList, SagaStarted, SagaSummary, Snapshot, SnapshotBody,
     SnapshotList, SnapshotSummary, Status, StatusBody, TOKEN_HEADER, Target, TargetList, Trust, TrustList,
-    TrustValidity, Workload, WorkloadBody, WorkloadList, WorkloadSummary,
+    TrustValidity, Workload, WorkloadBody, WorkloadChange, WorkloadChangeBody, WorkloadList, WorkloadSummary,
 };
 
 /// Every call is a few rows of a database; what takes longer than this hangs.
@@ -139,6 +139,13 @@ impl Client {
     /// Creates a workload.
     pub async fn create_workload(&self, workload: NewWorkload) -> Result<Workload, Error> {
         let body: WorkloadBody = self.post(&["workloads"], &NewWorkloadBody { workload }).await?;
+        Ok(body.workload)
+    }
+
+    /// Changes a workload.
+    pub async fn change_workload(&self, id: WorkloadId, workload: WorkloadChange) -> Result<Workload, Error> {
+        let url = self.url(&["workloads", &id.to_string()]);
+        let body: WorkloadBody = self.send(Method::PUT, url, Some(&WorkloadChangeBody { workload })).await?;
         Ok(body.workload)
     }
 

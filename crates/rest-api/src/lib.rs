@@ -46,7 +46,8 @@ pub use token_source::TokenSource;
 pub use trust::{NewTrust, NewTrustBody, Trust, TrustList, TrustMetadata, TrustValidity};
 pub use workload::{
     CloudNotification, Link, NewWorkload, NewWorkloadBody, NewWorkloadInstance, StorageUsage, UsageByKind,
-    VolumeLeft, Workload, WorkloadBody, WorkloadInstance, WorkloadList, WorkloadSummary,
+    VolumeLeft, Workload, WorkloadBody, WorkloadChange, WorkloadChangeBody, WorkloadInstance, WorkloadList,
+    WorkloadSummary, workload_type_id,
 };
 
 /// The header that carries the token.

@@ -99,6 +99,11 @@ pub struct SnapshotInstance {
     pub status: String,
     /// Ours.
     pub consistency: Option<String>,
+    /// Ours: why it is not in the snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_msg: Option<String>,
     pub metadata: BTreeMap<String, Value>,
     /// Null until the instance was described.
     pub flavor: Value,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{CloudChange, InstanceId, KeepBase, ProjectId, TargetId, VolumeId, WorkloadId};
+use model::{CloudChange, InstanceId, KeepBase, ProjectId, TargetId, VolumeId, WorkloadId, WorkloadType};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ pub struct NewWorkloadBody {
 
 /// What to protect together.
 ///
-/// Fields that T4O's clients send and that mean nothing here (`source_platform`, `workload_type_id`) are passed over.
+/// Fields that T4O's clients send and that mean nothing here (`source_platform`) are passed over.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct NewWorkload {
     #[serde(default)]
@@ -39,6 +39,62 @@ pub struct NewWorkload {
     /// Ours: whether the storage keeps the newest point in time, so that the next snapshot reads only what changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_base: Option<KeepBase>,
+    /// Ours: whether a snapshot leaves out instances that fail, and goes on with the others. Also taken from `metadata`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_partial: Option<LooseBool>,
+    /// Ours: `parallel` or `serial`. T4O's clients send the id of a type instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_type: Option<WorkloadType>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_type_id: Option<String>,
+}
+
+/// Body of `PUT /workloads/{id}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkloadChangeBody {
+    pub workload: WorkloadChange,
+}
+
+/// What is to be otherwise from the next snapshot on; absent: as before.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct WorkloadChange {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Not taken yet, other than empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<NewWorkloadInstance>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_base: Option<KeepBase>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_partial: Option<LooseBool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_type: Option<WorkloadType>,
+}
+
+/// The ids that T4O gave its workload types.
+const SERIAL_TYPE_ID: &str = "f82ce76f-17fe-438b-aa37-7a023058e50d";
+const PARALLEL_TYPE_ID: &str = "2ddd528d-c9b4-4d7e-8722-cc395140255a";
+
+/// The id by which T4O's clients know a workload type.
+#[must_use]
+pub const fn workload_type_id(workload_type: WorkloadType) -> &'static str {
+    match workload_type {
+        WorkloadType::Serial => SERIAL_TYPE_ID,
+        WorkloadType::Parallel => PARALLEL_TYPE_ID,
+    }
+}
+
+impl NewWorkload {
+    /// The type that was asked for, in either form; an unknown id is the default, as the newest T4O has no types.
+    #[must_use]
+    pub fn workload_type(&self) -> WorkloadType {
+        let by_id = self.workload_type_id.as_deref().filter(|id| *id == SERIAL_TYPE_ID);
+        self.workload_type.or(by_id.map(|_| WorkloadType::Serial)).unwrap_or_default()
+    }
 }
 
 /// An instance to protect: `{"instance-id": "<uuid>"}`, `{"id": ..}` or the bare id.
@@ -97,7 +153,7 @@ pub struct WorkloadSummary {
     pub status: String,
     /// Ours.
     pub backup_target_id: TargetId,
-    /// Always empty; T4O's clients read the key.
+    /// T4O's id of `workload_type`.
     #[serde(default)]
     pub workload_type_id: String,
     #[serde(default)]
@@ -123,6 +179,12 @@ pub struct Workload {
     /// Ours: volumes that their cloud meant to delete with an instance, and could not because of a volume snapshot of ours.
     #[serde(default)]
     pub volumes_left: Vec<VolumeLeft>,
+    /// Ours.
+    #[serde(default)]
+    pub allow_partial: bool,
+    /// Ours.
+    #[serde(default)]
+    pub workload_type: WorkloadType,
     pub storage_usage: StorageUsage,
     /// Ours: what the cloud told of its instances and volumes, the newest first.
     #[serde(default)]
@@ -209,5 +271,6 @@ mod tests {
         .unwrap();
         assert_eq!(body.workload.instances.len(), 1);
         assert_eq!(body.workload.backup_target, None);
+        assert_eq!(body.workload.workload_type(), WorkloadType::Serial);
     }
 }

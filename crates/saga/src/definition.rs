@@ -51,6 +51,7 @@ pub struct Step<S: Saga> {
     pub(crate) attempts_max: u32,
     pub(crate) deadline: Option<Duration>,
     pub(crate) settles: Option<&'static str>,
+    pub(crate) repeats_from: Option<&'static str>,
 }
 
 /// The list of steps.
@@ -76,10 +77,12 @@ impl<S: Saga> Step<S> {
             attempts_max: ATTEMPTS_MAX_DEFAULT,
             deadline: None,
             settles: None,
+            repeats_from: None,
         }
     }
 
-    /// How many branches run in parallel; asked once, when the step begins. None: the step is passed. Not for pivots.
+    /// How many branches run in parallel; asked when the step begins. None: the step is passed. Not for pivots. Of a step that is
+    /// repeated: how many by this lap, those of earlier laps first.
     #[must_use]
     pub fn branches(
         mut self,
@@ -134,10 +137,17 @@ impl<S: Saga> Step<S> {
         self
     }
 
-    /// The earlier step whose compensation is needless once all branches of this one succeeded.
+    /// The earlier step whose compensation is needless for a branch once the same branch of this one succeeded.
     #[must_use]
     pub const fn settles(mut self, step: &'static str) -> Self {
         self.settles = Some(step);
+        self
+    }
+
+    /// The earlier step from which it goes on after this one, while that has more branches than before: one lap after the other.
+    #[must_use]
+    pub const fn repeats_from(mut self, step: &'static str) -> Self {
+        self.repeats_from = Some(step);
         self
     }
 }
@@ -183,7 +193,14 @@ impl<S: Saga> Steps<S> {
                 kind: *step_kind,
                 undo: step.undo.as_ref().map(|(name, _)| *name),
                 attempts_max: step.attempts_max,
-                settles: step.settles.map(|name| self.index_of(name, step.name)).transpose()?,
+                settles: step
+                    .settles
+                    .map(|name| self.index_of(name).ok_or(ShapeError::Settles { kind, step: step.name }))
+                    .transpose()?,
+                repeats_from: step
+                    .repeats_from
+                    .map(|name| self.index_of(name).ok_or(ShapeError::Repeats { kind, step: step.name }))
+                    .transpose()?,
             });
         }
         let shape = Shape { kind, version: S::VERSION, steps };
@@ -196,11 +213,9 @@ impl<S: Saga> Steps<S> {
         self
     }
 
-    fn index_of(&self, name: &str, settling: &'static str) -> Result<StepIndex, ShapeError> {
+    fn index_of(&self, name: &str) -> Option<StepIndex> {
         let found = self.steps.iter().position(|(_, step)| step.name == name);
-        found
-            .and_then(|index| StepIndex::try_from(index).ok())
-            .ok_or(ShapeError::Settles { kind: S::KIND, step: settling })
+        found.and_then(|index| StepIndex::try_from(index).ok())
     }
 }
 

@@ -28,12 +28,13 @@ impl SagaState {
         for (step, shape_of_step) in (0..).zip(&shape.steps) {
             let index = usize::from(step);
             let entered = self.steps.get(index).map_or(&[][..], Vec::as_slice);
-            let undoable = shape_of_step.undo.is_some() && !self.is_settled(shape, index);
-            if undo && undoable {
-                let left = |branch: &BranchState| {
-                    branch.may_have_effect() && !matches!(branch.status, Status::Undone | Status::Skipped)
+            if undo && shape_of_step.undo.is_some() {
+                let left = |(branch, state): (usize, &BranchState)| {
+                    state.may_have_effect()
+                        && !matches!(state.status, Status::Undone | Status::Skipped)
+                        && !self.is_settled(shape, index, branch)
                 };
-                all.extend(list(step, entered.iter().map(left), Direction::Undo));
+                all.extend(list(step, entered.iter().enumerate().map(left), Direction::Undo));
             }
             if act && step >= self.cursor && self.is_started() {
                 let undone = |branch: &BranchState| !matches!(branch.status, Status::Done | Status::Skipped);

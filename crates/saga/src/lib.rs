@@ -39,5 +39,5 @@ pub use erased::{Definition, ErasedSaga, Error, Loaded, Registry};
 pub use event::{Command, Direction, Event, Ignored, OperatorVerb};
 pub use leftover::Leftover;
 pub use machine::step;
-pub use shape::{Attempt, Branch, Shape, ShapeError, StepIndex, StepKind, StepShape};
+pub use shape::{Attempt, Branch, Lap, Shape, ShapeError, StepIndex, StepKind, StepShape};
 pub use state::{BranchView, Cause, Phase, SagaState, SagaView, StepView};

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub type StepIndex = u16;
 /// Which of the parallel pieces of a step, from 0.
 pub type Branch = u16;
+/// Which walk through a stretch of steps that is repeated, from 0.
+pub type Lap = u16;
 /// Which try of one branch in one direction, from 1.
 pub type Attempt = u32;
 
@@ -33,9 +35,12 @@ pub struct StepShape {
     pub undo: Option<&'static str>,
     /// Of the action; a failure that may pass is retried until then. Compensations and forward steps have no limit.
     pub attempts_max: u32,
-    /// The earlier step whose compensation is needless once *all* branches of this one succeeded. For work that must be
-    /// done once on either path: `thaw_guests` settles `freeze_guests`, whose compensation is the same thaw.
+    /// The earlier step whose compensation is needless for a branch once the same branch of this one succeeded. For work that
+    /// must be done once on either path: `thaw_guests` settles `freeze_guests`, whose compensation is the same thaw.
     pub settles: Option<StepIndex>,
+    /// The earlier step with which it goes on, once this one is done, while that one has more branches than before: the
+    /// stretch of steps is walked for one part after the other. The way back walks the laps in reverse.
+    pub repeats_from: Option<StepIndex>,
 }
 
 /// A definition as the machine sees it.
@@ -67,6 +72,10 @@ pub enum ShapeError {
         "step {step} of saga {kind} must itself be compensable and without compensation, and settle an earlier step that has one"
     )]
     Settles { kind: &'static str, step: &'static str },
+    #[error(
+        "step {step} of saga {kind} must be compensable, and repeat from an earlier step that is in no other stretch"
+    )]
+    Repeats { kind: &'static str, step: &'static str },
 }
 
 impl Shape {
@@ -78,9 +87,9 @@ impl Shape {
         }
         let mut names = BTreeSet::new();
         let mut last = StepKind::Compensable;
-        for (index, StepShape { name: step, kind: step_kind, undo, attempts_max, settles }) in
-            self.steps.iter().enumerate()
-        {
+        let mut free_from = 0;
+        for (index, shape) in self.steps.iter().enumerate() {
+            let StepShape { name: step, kind: step_kind, undo, attempts_max, settles, repeats_from } = shape;
             let (step, step_kind) = (*step, *step_kind);
             if !names.insert(step) {
                 return Err(ShapeError::NameTwice { kind, step });
@@ -98,6 +107,12 @@ impl Shape {
             if settles.is_some_and(|settled| !self.may_settle(index, usize::from(settled))) {
                 return Err(ShapeError::Settles { kind, step });
             }
+            if let Some(first) = repeats_from.map(usize::from) {
+                if step_kind != StepKind::Compensable || first < free_from || first >= index {
+                    return Err(ShapeError::Repeats { kind, step });
+                }
+                free_from = index + 1;
+            }
         }
         Ok(())
     }
@@ -106,6 +121,11 @@ impl Shape {
     #[must_use]
     pub fn step_name(&self, step: StepIndex) -> &'static str {
         self.steps.get(usize::from(step)).map_or("?", |shape| shape.name)
+    }
+
+    /// The last step of the stretch that begins with `first`.
+    pub(crate) fn last_of_stretch(&self, first: StepIndex) -> Option<StepIndex> {
+        (0..).zip(&self.steps).find(|(_, step)| step.repeats_from == Some(first)).map(|(last, _)| last)
     }
 
     fn may_settle(&self, index: usize, settled: usize) -> bool {
@@ -121,8 +141,14 @@ impl Shape {
 mod tests {
     use super::*;
 
-    const PLAIN: StepShape =
-        StepShape { name: "a", kind: StepKind::Compensable, undo: None, attempts_max: 1, settles: None };
+    const PLAIN: StepShape = StepShape {
+        name: "a",
+        kind: StepKind::Compensable,
+        undo: None,
+        attempts_max: 1,
+        settles: None,
+        repeats_from: None,
+    };
 
     #[track_caller]
     fn check(steps: Vec<StepShape>, expected: Option<&str>) {
@@ -158,6 +184,21 @@ mod tests {
         check(vec![PLAIN, thaw.clone()], Some(words));
         check(vec![thaw.clone(), freeze.clone()], Some(words));
         check(vec![freeze, StepShape { undo: Some("x"), ..thaw }], Some(words));
+    }
+
+    #[test]
+    fn a_stretch_is_repeated_from_an_earlier_step_and_in_no_other() {
+        let again = |name, first| StepShape { name, repeats_from: Some(first), ..PLAIN };
+        check(vec![PLAIN, again("b", 0)], None);
+        let refusal = |step| {
+            format!(
+                "step {step} of saga toy must be compensable, and repeat from an earlier step that is in no other stretch"
+            )
+        };
+        check(vec![again("b", 0), PLAIN], Some(&refusal("b")));
+        check(vec![PLAIN, again("b", 0), again("c", 1)], Some(&refusal("c")));
+        let forward = StepShape { kind: StepKind::Forward, ..again("b", 0) };
+        check(vec![PLAIN, forward], Some(&refusal("b")));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::Direction;
-use crate::shape::{Attempt, Branch, Shape, StepIndex, StepKind};
+use crate::shape::{Attempt, Branch, Lap, Shape, StepIndex, StepKind};
 
 /// Where a saga is, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -87,6 +87,9 @@ pub struct SagaState {
     pub(crate) cause: Option<Cause>,
     /// The step at work. Means nothing before the start.
     pub(crate) cursor: StepIndex,
+    /// Of the stretch that the step at work is in; 0 outside of any.
+    #[serde(default, skip_serializing_if = "is_first_lap")]
+    pub(crate) lap: Lap,
     /// The branches of every step that was ever entered; none before the start.
     pub(crate) steps: Vec<Vec<BranchState>>,
 }
@@ -112,6 +115,9 @@ pub(crate) struct BranchState {
     /// An attempt that failed may have left something.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) tainted: bool,
+    /// In which it was dispatched.
+    #[serde(default, skip_serializing_if = "is_first_lap")]
+    pub(crate) lap: Lap,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -147,7 +153,7 @@ impl SagaState {
     /// A saga before its start.
     #[must_use]
     pub const fn new() -> Self {
-        Self { heading: Direction::Action, end: None, cause: None, cursor: 0, steps: Vec::new() }
+        Self { heading: Direction::Action, end: None, cause: None, cursor: 0, lap: 0, steps: Vec::new() }
     }
 
     /// Where the saga is.
@@ -198,7 +204,8 @@ impl SagaState {
     pub fn view(&self, shape: &Shape) -> SagaView {
         let steps = shape.steps.iter().enumerate().map(|(index, step)| {
             let branches = self.steps.get(index);
-            let settled = self.is_settled(shape, index);
+            let count = branches.map_or(0, Vec::len);
+            let settled = count > 0 && (0..count).all(|branch| self.is_settled(shape, index, branch));
             StepView {
                 name: step.name,
                 kind: step.kind,
@@ -222,19 +229,23 @@ impl SagaState {
         self.steps.get(usize::from(self.cursor)).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a later step did, on the way forward, what the compensation of `step` is for.
-    pub(crate) fn is_settled(&self, shape: &Shape, step: usize) -> bool {
+    /// Whether a later step did, on the way forward, what the compensation of a branch of `step` is for.
+    pub(crate) fn is_settled(&self, shape: &Shape, step: usize, branch: usize) -> bool {
         shape.steps.iter().zip(&self.steps).any(|(later, branches)| {
             later.settles.map(usize::from) == Some(step)
-                && !branches.is_empty()
-                && branches.iter().all(|branch| branch.status == Status::Done)
+                && branches.get(branch).is_some_and(|branch| branch.status == Status::Done)
         })
+    }
+
+    /// How many branches of a step were ever dispatched.
+    pub(crate) fn entered(&self, step: StepIndex) -> usize {
+        self.steps.get(usize::from(step)).map_or(0, Vec::len)
     }
 }
 
 impl BranchState {
-    pub(crate) const fn first_attempt() -> Self {
-        Self { status: Status::Running, attempt: 1, undo_attempt: 0, tainted: false }
+    pub(crate) const fn first_attempt(lap: Lap) -> Self {
+        Self { status: Status::Running, attempt: 1, undo_attempt: 0, tainted: false, lap }
     }
 
     /// Whether the action may have left something.
@@ -323,6 +334,11 @@ fn sum_up(branches: &[BranchState], settled: bool) -> &'static str {
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde hands out references
 const fn is_zero(count: &u32) -> bool {
     *count == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde hands out references
+const fn is_first_lap(lap: &Lap) -> bool {
+    *lap == 0
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde hands out references

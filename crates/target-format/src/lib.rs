@@ -36,8 +36,8 @@ pub use geometry::Geometry;
 pub use manifest::{Manifest, ManifestHeader, PackRef, SegmentRef};
 pub use pack::{BlobKind, IndexEntry, PackBuilder, PackFooter, PackHeader, SealedPack};
 pub use record::{
-    DiskRecord, InstanceRecord, LineageRecord, Record, SnapshotMarker, SnapshotRecord, WorkloadInstance,
-    WorkloadRecord,
+    DiskRecord, InstanceError, InstanceRecord, LineageRecord, Record, SnapshotMarker, SnapshotRecord,
+    WorkloadInstance, WorkloadRecord,
 };
 pub use sealed::{Sealed, seal, unseal};
 pub use segment::{ChunkRef, Segment, SlotEntry};

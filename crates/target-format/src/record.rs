@@ -92,10 +92,21 @@ pub struct InstanceRecord {
     pub instance_id: InstanceId,
     pub name: String,
     pub consistency: Option<Consistency>,
-    /// As the cloud's driver described it: flavor, ports, metadata.
+    /// Why it is not in the snapshot, which then has no disks of it; absent: it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<InstanceError>,
+    /// As the cloud's driver described it: flavor, ports, metadata. Null where it could not.
     pub description: serde_json::Value,
     /// In boot order.
     pub disks: Vec<DiskRecord>,
+}
+
+/// How an instance failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceError {
+    /// Stable; for example `POINT_IN_TIME_LOST`.
+    pub code: String,
+    pub message: String,
 }
 
 /// One disk at the point in time.

@@ -127,6 +127,7 @@ async fn an_instance_in_two_workloads_is_refused_with_both_named() {
             instance_id: id(InstanceId::from_uuid),
             workload_id: one.id,
             name: "web-1".to_owned(),
+            position: 0,
         };
         let mut tx = fixture.catalog.begin().await.unwrap();
         tx.insert_workload(&one).await.unwrap();

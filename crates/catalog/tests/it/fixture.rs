@@ -11,7 +11,7 @@ use catalog::{
 use model::{
     ByteCount, DiskFormat, DiskId, InstanceId, JobId, KeepBase, LineageId, MessageId, RestoreId,
     RestoreState, SagaId, SnapshotId, SnapshotKind, SnapshotState, TargetId, Timestamp, WorkloadId,
-    WorkloadState,
+    WorkloadState, WorkloadType,
 };
 use runtime::{Clock, Entropy, ManualClock};
 use sandbox::MariaDb;
@@ -74,6 +74,8 @@ pub(crate) fn make_workload() -> WorkloadRow {
         updated_at: NOW,
         error_message: None,
         keep_base: KeepBase::Never,
+        allow_partial: false,
+        workload_type: WorkloadType::Parallel,
     }
 }
 
@@ -97,6 +99,7 @@ pub(crate) fn make_snapshot(workload: &WorkloadRow) -> SnapshotRow {
         progress_message: String::new(),
         error_code: None,
         error_message: None,
+        warning_message: None,
         created_at: NOW,
         updated_at: NOW,
         finished_at: None,
@@ -111,6 +114,8 @@ pub(crate) fn make_snapshot_instance(snapshot: &SnapshotRow) -> SnapshotInstance
         status: PartStatus::Pending,
         consistency: None,
         description_json: "{}".to_owned(),
+        error_code: None,
+        error_message: None,
     }
 }
 

@@ -10,7 +10,7 @@ use catalog::{
 };
 use model::{
     ByteCount, CloudChange, Consistency, InstanceId, LineageId, RestoreEvent, RestoreState, SnapshotEvent,
-    SnapshotId, SnapshotKind, SnapshotState, VolumeId, VolumeSnapshotId, WorkloadId,
+    SnapshotId, SnapshotKind, SnapshotState, VolumeId, VolumeSnapshotId, WorkloadId, WorkloadType,
 };
 use runtime::Entropy;
 
@@ -43,6 +43,7 @@ async fn walk_workload(catalog: &Catalog) -> WorkloadRow {
         instance_id: id(InstanceId::from_uuid),
         workload_id: row.id,
         name: "web-1".to_owned(),
+        position: 3,
     };
     let mut tx = catalog.begin().await.unwrap();
     tx.insert_workload(&row).await.unwrap();
@@ -50,13 +51,15 @@ async fn walk_workload(catalog: &Catalog) -> WorkloadRow {
     assert_eq!(tx.list_workload_instances(row.id).await.unwrap(), std::slice::from_ref(&instance));
     tx.delete_workload_instance(row.id, instance.instance_id).await.unwrap();
     assert_eq!(tx.get_workload_instance(instance.instance_id).await.unwrap(), None);
-    tx.update_workload(row.id, "new name", "new text").await.unwrap();
+    row.name = "new name".to_owned();
+    row.description = "new text".to_owned();
+    row.allow_partial = true;
+    row.workload_type = WorkloadType::Serial;
+    tx.update_workload(&row).await.unwrap();
     tx.lock_workload(row.id, saga).await.unwrap();
     tx.break_workload(row.id, saga, "stuck").await.unwrap();
     tx.repair_workload(row.id).await.unwrap();
     tx.commit().await.unwrap();
-    row.name = "new name".to_owned();
-    row.description = "new text".to_owned();
 
     let mut gone = make_workload();
     gone.name = "gone".to_owned();

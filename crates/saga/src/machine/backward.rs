@@ -1,10 +1,10 @@
-//! The way back: compensations in reverse order, those of one step in parallel.
+//! The way back: compensations in reverse order of steps and laps, those of one step and lap in parallel.
 
 use model::ErrorClass;
 
 use super::{At, Machine};
 use crate::event::{Command, Direction, Ignored};
-use crate::shape::StepIndex;
+use crate::shape::{Branch, StepIndex};
 use crate::state::{BranchState, Cause, End, Status};
 
 impl Machine<'_> {
@@ -47,7 +47,7 @@ impl Machine<'_> {
         if self.state.current().iter().any(is_under_way) {
             return;
         }
-        match self.state.cursor.checked_sub(1) {
+        match self.step_before(self.state.cursor) {
             Some(before) => self.undo_from(before),
             None => self.finish(End::Compensated),
         }
@@ -55,22 +55,46 @@ impl Machine<'_> {
 
     /// Dispatches the compensations of the last step up to `last` that has anything to undo.
     fn undo_from(&mut self, last: StepIndex) {
-        for step in (0..=last).rev() {
+        let mut next = Some(last);
+        while let Some(step) = next {
             self.state.cursor = step;
             if self.undo_step(step) {
                 return;
             }
+            next = self.step_before(step);
         }
         self.finish(End::Compensated);
     }
 
-    /// Whether there was anything to undo.
+    /// The step that was done before this one, in this lap or the one before.
+    fn step_before(&mut self, step: StepIndex) -> Option<StepIndex> {
+        if self.state.lap > 0
+            && let Some(last) = self.shape.last_of_stretch(step)
+        {
+            self.state.lap -= 1;
+            return Some(last);
+        }
+        let before = step.checked_sub(1)?;
+        if let Some(first) = self.shape.steps[usize::from(before)].repeats_from {
+            let stretch = &self.state.steps[usize::from(first)..=usize::from(before)];
+            self.state.lap = stretch.iter().flatten().map(|branch| branch.lap).max().unwrap_or(0);
+        }
+        Some(before)
+    }
+
+    /// Whether there was anything to undo of this lap.
     fn undo_step(&mut self, step: StepIndex) -> bool {
-        let index = usize::from(step);
-        let undoable = self.shape.steps[index].undo.is_some() && !self.state.is_settled(self.shape, index);
+        let (index, lap) = (usize::from(step), self.state.lap);
+        let has_undo = self.shape.steps[index].undo.is_some();
         let commands_before = self.commands.len();
-        for (branch, state) in (0..).zip(&mut self.state.steps[index]) {
-            if undoable && state.may_have_effect() {
+        for branch in 0..self.state.entered(step) {
+            let is_settled = self.state.is_settled(self.shape, index, branch);
+            let state = &mut self.state.steps[index][branch];
+            if state.lap != lap {
+                continue;
+            }
+            let branch = Branch::try_from(branch).expect("branches are counted as such");
+            if has_undo && !is_settled && state.may_have_effect() {
                 state.status = Status::Undoing;
                 state.undo_attempt = 1;
                 self.commands.push(Command::RunUndo { step, branch, attempt: 1 });

@@ -67,27 +67,50 @@ impl Machine<'_> {
     pub(super) fn advance_when_done(&mut self) {
         let is_done = |branch: &BranchState| matches!(branch.status, Status::Done | Status::Skipped);
         if self.state.current().iter().all(is_done) {
-            self.enter(self.state.cursor.saturating_add(1));
+            let next = self.step_after(self.state.cursor);
+            self.enter(next);
         }
     }
 
-    /// Dispatches all branches of the first step from `first` on that has any.
+    /// Dispatches the new branches of the first step from `first` on that has any.
     fn enter(&mut self, first: StepIndex) {
-        for step in first.. {
-            let Some(shape) = self.shape.steps.get(usize::from(step)) else { break };
-            let count = if shape.kind == StepKind::Pivot { 1 } else { (self.branch_count)(step) };
+        let mut step = first;
+        while usize::from(step) < self.shape.steps.len() {
             self.state.cursor = step;
-            self.state.steps.push(vec![BranchState::first_attempt(); usize::from(count)]);
-            if count > 0 {
-                self.commands.extend((0..count).map(|branch| Command::RunAction {
-                    step,
-                    branch,
-                    attempt: 1,
-                }));
+            if self.begin(step) {
                 return;
             }
+            step = self.step_after(step);
         }
         self.finish(End::Succeeded);
+    }
+
+    /// Whether the step has branches that were not there in an earlier lap: all of them in the first.
+    fn begin(&mut self, step: StepIndex) -> bool {
+        let index = usize::from(step);
+        let is_pivot = self.shape.steps[index].kind == StepKind::Pivot;
+        let count = if is_pivot { 1 } else { (self.branch_count)(step) };
+        if self.state.steps.len() == index {
+            self.state.steps.push(Vec::new());
+        }
+        let entered = self.state.steps[index].len();
+        for branch in (0..count).skip(entered) {
+            self.state.steps[index].push(BranchState::first_attempt(self.state.lap));
+            self.commands.push(Command::RunAction { step, branch, attempt: 1 });
+        }
+        usize::from(count) > entered
+    }
+
+    /// The next step, or the first of the stretch that ends here while there is more to do for it.
+    fn step_after(&mut self, step: StepIndex) -> StepIndex {
+        if let Some(first) = self.shape.steps[usize::from(step)].repeats_from {
+            if usize::from((self.branch_count)(first)) > self.state.entered(first) {
+                self.state.lap = self.state.lap.saturating_add(1);
+                return first;
+            }
+            self.state.lap = 0;
+        }
+        step.saturating_add(1)
     }
 
     fn wait(&mut self, At { step, branch, attempt }: At) {

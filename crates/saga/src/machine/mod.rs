@@ -1,6 +1,6 @@
 //! The pure machine: what an event means in a state.
 //!
-//! One step at a time, all its branches in parallel. The rules, each explored by `tests/it/model.rs`:
+//! One step at a time, all its branches in parallel; a stretch of steps may be walked in laps, each with branches of its own. The rules, each explored by `tests/it/model.rs`:
 //!
 //! - A result counts only for the current attempt of a branch of the step at work, in the saga's direction.
 //! - Turning back, every branch that was dispatched and not proved free of effect is undone: also one that failed, and one
@@ -17,7 +17,8 @@ use crate::state::{BranchState, Cause, End, Phase, SagaState, Status};
 /// Gives the state after `event` and what to do, or why the event changes nothing.
 ///
 /// Total: any event in any state of `shape`; applying one twice is as applying it once. `branch_count` is asked only for
-/// the steps that begin with this event, so what the event taught must be in the facts by then; a pivot is not asked for.
+/// the steps that begin with this event, and for the first of a stretch that ends with it, so what the event taught must be in
+/// the facts by then; a pivot is not asked for.
 ///
 /// Panics: never for a `shape` that passes [`Shape::check`] and a state that this function made with it.
 pub fn step(
@@ -130,7 +131,7 @@ impl Machine<'_> {
         if at.attempt == 0 || at.attempt > current {
             return Err(Ignored::Senseless);
         }
-        // Nothing before the cursor can have the status: only the step at work has branches that are under way.
+        // Only the step at work has branches that are under way.
         if direction != self.state.heading || at.attempt < current || branch.status != status {
             return Err(Ignored::Stale);
         }

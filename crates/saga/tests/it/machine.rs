@@ -21,7 +21,7 @@ impl Story {
 
     #[track_caller]
     fn tell(&mut self, event: Event) -> Vec<Command> {
-        let branches = |index| self.toy.branch_count(index);
+        let branches = |index| self.toy.branch_count(&self.state, index);
         let (state, commands) =
             step(&self.toy.shape, &self.state, &event, &branches).expect("takes the event");
         self.state = state;
@@ -30,7 +30,7 @@ impl Story {
 
     #[track_caller]
     fn ignores(&self, event: Event, why: Ignored) {
-        let branches = |index| self.toy.branch_count(index);
+        let branches = |index| self.toy.branch_count(&self.state, index);
         assert_eq!(step(&self.toy.shape, &self.state, &event, &branches), Err(why));
     }
 
@@ -144,6 +144,34 @@ fn a_settled_step_is_not_undone_and_an_unsettled_one_is() {
 }
 
 #[test]
+fn laps_are_walked_one_after_the_other_and_back_in_reverse() {
+    let mut story = Story { toy: shapes::laps(), state: SagaState::new() };
+    assert_eq!(story.tell(Event::Started), [run(0, 0, 1)]);
+    assert_eq!(story.succeed(0, 0), [run(1, 0, 1)]);
+    assert_eq!(story.succeed(1, 0), [run(2, 0, 1)]);
+    assert_eq!(story.succeed(2, 0), [run(0, 1, 1)]);
+    let mut early = Story { toy: story.toy.clone(), state: story.state.clone() };
+    assert_eq!(early.fail(0, 1, ErrorClass::Permanent, false), [undo(0, 1, 1)], "its own lap first");
+    assert_eq!(early.undone(0, 1), [undo(2, 0, 1)]);
+    assert_eq!(early.undone(2, 0), [Command::Finish(Phase::Compensated)], "the first guest is thawed");
+    assert_eq!(story.succeed(0, 1), [run(1, 1, 1)]);
+    assert_eq!(story.succeed(1, 1), [run(2, 1, 1)]);
+    assert_eq!(story.succeed(2, 1), [run(3, 0, 1)]);
+    assert_eq!(story.fail(3, 0, ErrorClass::Permanent, true), [undo(2, 1, 1)]);
+    assert_eq!(story.undone(2, 1), [undo(2, 0, 1)]);
+    assert_eq!(story.undone(2, 0), [Command::Finish(Phase::Compensated)]);
+}
+
+#[test]
+fn only_the_branch_that_was_not_settled_is_undone() {
+    let mut story = Story::of(shapes::freeze_two());
+    story.succeed(0, 0);
+    story.succeed(0, 1);
+    story.succeed(1, 0);
+    assert_eq!(story.fail(1, 1, ErrorClass::Permanent, false), [undo(0, 1, 1)]);
+}
+
+#[test]
 fn a_cancel_is_obeyed_until_the_pivot_is_dispatched() {
     let mut story = Story::of(shapes::fan_out());
     story.succeed(0, 0);
@@ -187,7 +215,7 @@ fn a_stuck_saga_is_tried_again_when_it_has_rested_and_no_other_is() {
 
 /// The leftovers as (step, branch, is an effect).
 fn leftovers(story: &Story) -> Vec<(u16, u16, bool)> {
-    let all = story.state.leftovers(&story.toy.shape, &|step| story.toy.branch_count(step));
+    let all = story.state.leftovers(&story.toy.shape, &|step| story.toy.branch_count(&story.state, step));
     all.into_iter().map(|left| (left.step, left.branch, left.direction == Direction::Undo)).collect()
 }
 

@@ -115,7 +115,7 @@ impl System {
 
 /// The machine as it is; what it keeps is read back from JSON each time, as after a crash.
 pub(crate) fn real(toy: &Toy, state: &SagaState, event: &Event) -> crate::mutants::Moved {
-    saga::step(&toy.shape, state, event, &|step| toy.branch_count(step))
+    saga::step(&toy.shape, state, event, &|step| toy.branch_count(state, step))
 }
 
 /// As [`real`], through a crash after every event.
@@ -149,6 +149,12 @@ fn parallel_branches_hold_in_every_order() {
 fn a_freeze_is_thawed_once_in_every_order() {
     check(shapes::freeze(), real, FAULTS, 1);
     check(shapes::freeze_two(), real, 2, 1);
+}
+
+#[test]
+fn laps_hold_in_every_order() {
+    check(shapes::laps(), real, 2, 1);
+    check(shapes::one_lap(), real, 1, 1);
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn undoes_all_steps_at_once(toy: &Toy, state: &SagaState, event: &Event) -> Move
     if *event == Event::CancelRequested {
         while state.phase() == Phase::Backward {
             let Some(step) = state.current_step() else { break };
-            for branch in 0..toy.branch_count(step) {
+            for branch in 0..toy.branch_count(&state, step) {
                 let undone = Event::UndoSucceeded { step, branch, attempt: 1 };
                 let Ok((next, more)) = real(toy, &state, &undone) else { continue };
                 state = next;

@@ -277,11 +277,16 @@ impl World {
             if !self.was_dispatched((step, branch)) {
                 return Some("undid what was never dispatched");
             }
-            if self.sent().iter().any(|at| at.0 > step && self.is_left(toy, *at)) {
+            let order = toy.order((step, branch));
+            if self.sent().iter().any(|at| toy.order(*at) > order && self.is_left(toy, *at)) {
                 return Some("undid a step before a later one was undone");
             }
-            let settled = self.saga.view(&toy.shape).steps[usize::from(step)].status == "settled";
-            if settled {
+            let view = self.saga.view(&toy.shape);
+            let is_done = |later: &saga::StepView| {
+                later.branches.get(usize::from(branch)).is_some_and(|branch| branch.status == "done")
+            };
+            let mut later = toy.shape.steps.iter().zip(&view.steps);
+            if later.any(|(shape, view)| shape.settles == Some(step) && is_done(view)) {
                 return Some("undid what was settled");
             }
         }

@@ -53,7 +53,9 @@ fn any_toy() -> impl Strategy<Value = Toy> {
 fn fold(toy: &Toy, events: &[Event]) -> (SagaState, Vec<Command>) {
     let mut folded = (SagaState::new(), Vec::new());
     for event in events {
-        if let Ok((state, commands)) = step(&toy.shape, &folded.0, event, &|index| toy.branch_count(index)) {
+        if let Ok((state, commands)) =
+            step(&toy.shape, &folded.0, event, &|index| toy.branch_count(&folded.0, index))
+        {
             folded.0 = state;
             folded.1.extend(commands);
         }
@@ -92,7 +94,9 @@ fn play(toy: &Toy, choices: &[(u8, Event)], twice: bool) -> Vec<(SagaState, Vec<
     let mut take = |event: Event, outstanding: &mut Vec<Command>| {
         for _ in 0..if twice { 2 } else { 1 } {
             let state = &moves.last().expect("there is a first").0;
-            if let Ok((state, commands)) = step(&toy.shape, state, &event, &|index| toy.branch_count(index)) {
+            if let Ok((state, commands)) =
+                step(&toy.shape, state, &event, &|index| toy.branch_count(state, index))
+            {
                 outstanding.extend(commands.iter().copied());
                 moves.push((state, commands));
             }
@@ -152,7 +156,7 @@ proptest! {
     ) {
         let (state, _) = play(&toy, &choices, false).pop().expect("there is a first");
         if state.phase().is_end() {
-            let answer = step(&toy.shape, &state, &late, &|index| toy.branch_count(index));
+            let answer = step(&toy.shape, &state, &late, &|index| toy.branch_count(&state, index));
             prop_assert_eq!(answer, Err(saga::Ignored::Ended));
         }
     }

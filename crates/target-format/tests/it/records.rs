@@ -1,6 +1,6 @@
 use model::{ByteCount, Consistency, DiskFormat, SnapshotKind, Timestamp};
 use target_format::{
-    Digest, DiskRecord, InstanceRecord, LineageRecord, Record, SnapshotMarker, SnapshotRecord,
+    Digest, DiskRecord, InstanceError, InstanceRecord, LineageRecord, Record, SnapshotMarker, SnapshotRecord,
     WorkloadInstance, WorkloadRecord,
 };
 
@@ -27,8 +27,20 @@ fn make_snapshot() -> SnapshotRecord {
         instance_id: ID.parse().unwrap(),
         name: "web \u{1f980}\"\n".to_owned(),
         consistency: Some(Consistency::Filesystem),
+        error: None,
         description: serde_json::json!({"flavor": {"vcpus": 2}, "nics": []}),
         disks: vec![make_disk()],
+    };
+    let left_out = InstanceRecord {
+        instance_id: ID.parse().unwrap(),
+        name: "db".to_owned(),
+        consistency: None,
+        error: Some(InstanceError {
+            code: "INSTANCE_IN_ERROR".to_owned(),
+            message: "it is broken".to_owned(),
+        }),
+        description: serde_json::Value::Null,
+        disks: Vec::new(),
     };
     SnapshotRecord {
         format: 0,
@@ -42,7 +54,7 @@ fn make_snapshot() -> SnapshotRecord {
         consistency: None,
         created_at: Timestamp(1),
         finished_at: None,
-        instances: vec![instance],
+        instances: vec![instance, left_out],
     }
 }
 

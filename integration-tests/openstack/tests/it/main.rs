@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // all of it is tests
 
 mod as_nova;
+mod changes;
 mod client;
 mod describing;
 mod effects;
@@ -22,5 +23,6 @@ mod notifications;
 mod placement;
 mod protecting;
 mod registration;
+mod states;
 mod users;
 mod volumes;

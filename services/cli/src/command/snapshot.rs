@@ -43,6 +43,7 @@ const SHOW_COLUMNS: &[&str] = &[
     "finished_at",
     "time_taken",
 ];
+const FAILED_COLUMNS: &[&str] = &["name", "status", "error_code", "error_msg"];
 const DISK_COLUMNS: &[&str] =
     &["instance", "disk", "status", "bytes_total", "bytes_done", "bytes_read", "bytes_stored"];
 
@@ -147,6 +148,9 @@ impl Create {
         }
         let id: SnapshotId = snapshot.summary.id;
         let (snapshot, ending) = wait(|| client.show_snapshot(id)).await?;
+        if let Some(warning) = &snapshot.summary.warning_msg {
+            tell(&format!("holdfast: {warning}"));
+        }
         show(session, &snapshot)?;
         ending
     }
@@ -170,6 +174,10 @@ fn show(session: &Session<'_>, snapshot: &Snapshot) -> Result<(), Error> {
         .collect();
     if session.output.is_for_people() && !rows.is_empty() {
         session.output.list(&rows, DISK_COLUMNS)?;
+    }
+    let failed: Vec<_> = snapshot.instances.iter().filter(|instance| instance.error_code.is_some()).collect();
+    if session.output.is_for_people() && !failed.is_empty() {
+        session.output.list(&failed, FAILED_COLUMNS)?;
     }
     Ok(())
 }

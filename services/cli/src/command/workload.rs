@@ -1,8 +1,8 @@
 //! `holdfast workload …`
 
 use clap::{Args, Subcommand};
-use model::{KeepBase, SagaId};
-use rest_api::{Client, NewWorkload, NewWorkloadInstance, Workload};
+use model::{KeepBase, SagaId, WorkloadType};
+use rest_api::{Client, LooseBool, NewWorkload, NewWorkloadInstance, Workload, WorkloadChange};
 
 use super::Session;
 use crate::error::Error;
@@ -18,6 +18,8 @@ const SHOW_COLUMNS: &[&str] = &[
     "status",
     "backup_target_id",
     "keep_base",
+    "allow_partial",
+    "workload_type",
     "error_msg",
     "created_at",
     "updated_at",
@@ -34,6 +36,11 @@ pub(crate) enum Verb {
   holdfast workload create web --instance 0191c2a4-6f3a-7c52-9d7e-0a4b5c6d7e8f
   holdfast workload create shop --instance ID1 --instance ID2 --target offsite -f value -c id")]
     Create(Create),
+    /// Changes a workload, from its next snapshot on.
+    #[command(after_help = "Examples:
+  holdfast workload modify web --allow-partial true
+  holdfast workload modify web --type serial --name web-tier")]
+    Modify(Modify),
     /// Lists the workloads of the project.
     #[command(after_help = "Examples:\n  holdfast workload list\n  holdfast workload list -f json")]
     List,
@@ -87,6 +94,33 @@ pub(crate) struct Create {
     /// it can) or never (users may then delete their volumes at any time).
     #[arg(long, value_name = "auto|never", default_value = "auto")]
     keep_base: KeepBase,
+    /// Leave out instances that fail, and go on with the others: the snapshot is then available with a warning.
+    #[arg(long)]
+    allow_partial: bool,
+    /// Whether a snapshot takes the instances at once (parallel) or one after the other, as they are named here (serial).
+    #[arg(long = "type", value_name = "parallel|serial", default_value = "parallel")]
+    workload_type: WorkloadType,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Modify {
+    /// Id or name.
+    workload: String,
+    /// Its new name.
+    #[arg(long)]
+    name: Option<String>,
+    /// What it is for.
+    #[arg(long)]
+    description: Option<String>,
+    /// See `workload create`.
+    #[arg(long, value_name = "auto|never")]
+    keep_base: Option<KeepBase>,
+    /// Whether a snapshot leaves out instances that fail, and goes on with the others.
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    allow_partial: Option<bool>,
+    /// See `workload create`.
+    #[arg(long = "type", value_name = "parallel|serial")]
+    workload_type: Option<WorkloadType>,
 }
 
 impl Verb {
@@ -104,9 +138,23 @@ impl Verb {
                         .collect(),
                     backup_target: create.target,
                     keep_base: Some(create.keep_base),
+                    allow_partial: create.allow_partial.then_some(LooseBool(true)),
+                    workload_type: Some(create.workload_type),
                     ..NewWorkload::default()
                 };
                 show(session, &client.create_workload(workload).await?)
+            }
+            Self::Modify(modify) => {
+                let id = find_workload(&client, &modify.workload).await?;
+                let change = WorkloadChange {
+                    name: modify.name,
+                    description: modify.description,
+                    keep_base: modify.keep_base,
+                    allow_partial: modify.allow_partial.map(LooseBool),
+                    workload_type: modify.workload_type,
+                    ..WorkloadChange::default()
+                };
+                show(session, &client.change_workload(id, change).await?)
             }
             Self::List => session.output.list(&client.list_workloads().await?, LIST_COLUMNS),
             Self::Show { workload } => {

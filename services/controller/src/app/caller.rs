@@ -50,6 +50,7 @@ pub enum Action {
     WorkloadCreate,
     WorkloadReset,
     WorkloadDelete,
+    WorkloadModify,
     SnapshotRead,
     SnapshotCreate,
     SnapshotCancel,
@@ -89,6 +90,7 @@ impl Action {
             Self::WorkloadCreate => "workload:workload_create",
             Self::WorkloadReset => "workload:workload_reset",
             Self::WorkloadDelete => "workload:workload_delete",
+            Self::WorkloadModify => "workload:workload_modify",
             Self::SnapshotRead => "workload:snapshot_show",
             Self::SnapshotCreate => "workload:workload_snapshot",
             Self::SnapshotCancel => "snapshot:snapshot_cancel",
@@ -120,6 +122,7 @@ impl Action {
             Self::WorkloadCreate
             | Self::WorkloadReset
             | Self::WorkloadDelete
+            | Self::WorkloadModify
             | Self::SnapshotCreate
             | Self::SnapshotCancel
             | Self::RestoreCreate

@@ -194,7 +194,9 @@ async fn make_plan(state: &AppState, caller: &Caller, request: &Request, tx: &mu
         );
         return Err(Error::conflict("TARGET_NOT_CONFIGURED", message));
     }
-    let known = tx.list_snapshot_instances(snapshot.id).await?;
+    let mut known = tx.list_snapshot_instances(snapshot.id).await?;
+    // Those that were left out are listed with their errors, and cannot be brought back.
+    known.retain(|one| one.status == PartStatus::Available);
     let instances = match &request.selection {
         Selection::OneClick => known
             .iter()

@@ -2,7 +2,7 @@
 
 use catalog::{SnapshotDiskRow, SnapshotFilter, SnapshotInstanceRow, SnapshotRow, Tx, WorkloadInstanceRow};
 use model::{
-    ByteCount, InstanceId, Owner, SagaId, SnapshotId, SnapshotKind, SnapshotState, WorkloadId, WorkloadState,
+    ByteCount, InstanceId, SagaId, SnapshotId, SnapshotKind, SnapshotState, WorkloadId, WorkloadState,
 };
 
 use super::retrying::retrying;
@@ -54,13 +54,17 @@ pub async fn create(
 ) -> Result<Started<SnapshotId>, Error> {
     let name = check_name(request.name.as_deref(), "snapshot")?;
     let description = check_description(request.description.as_deref())?;
-    let (owner, instance_ids) = match check(state, caller, request, intake).await? {
+    let (workload, instance_ids) = match check(state, caller, request, intake).await? {
         Checked::Duplicate(started) => return Ok(started),
-        Checked::Free { owner, instance_ids } => (owner, instance_ids),
+        Checked::Free { workload, instance_ids } => (workload, instance_ids),
     };
-    // Outside of any transaction: the cloud may take its time. A missing instance would fail the saga later.
+    let owner = workload.owner();
+    // Outside of any transaction: the cloud may take its time. A missing instance would fail the saga later, unless it may
+    // be left out.
     trusts::secure(state, caller, &owner).await?;
-    workloads::describe_all(state, &owner, &instance_ids).await?;
+    if !workload.allow_partial {
+        workloads::describe_all(state, &owner, &instance_ids).await?;
+    }
     let now = state.clock.now();
     let row = SnapshotRow {
         id: SnapshotId::from_uuid(state.entropy.uuid()),
@@ -81,6 +85,7 @@ pub async fn create(
         progress_message: "accepted".to_owned(),
         error_code: None,
         error_message: None,
+        warning_message: None,
         created_at: now,
         updated_at: now,
         finished_at: None,
@@ -162,9 +167,9 @@ pub(super) async fn require(tx: &mut Tx, caller: &Caller, id: SnapshotId) -> Res
 
 enum Checked {
     Duplicate(Started<SnapshotId>),
-    /// The instances to be snapshot, for the owner of the workload.
+    /// The workload, and its instances to be snapshot.
     Free {
-        owner: Owner,
+        workload: Box<WorkloadRow>,
         instance_ids: Vec<InstanceId>,
     },
 }
@@ -198,7 +203,7 @@ async fn check(
         ));
     }
     let instance_ids = instances.into_iter().map(|instance| instance.instance_id).collect();
-    Ok(Checked::Free { owner: workload.owner(), instance_ids })
+    Ok(Checked::Free { workload: Box::new(workload), instance_ids })
 }
 
 /// The one transaction: key, row, lock and saga, or nothing.

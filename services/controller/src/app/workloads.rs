@@ -7,7 +7,7 @@ use catalog::{
     WorkloadRow,
 };
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use model::{Failure, InstanceId, KeepBase, Owner, SagaId, WorkloadId, WorkloadState};
+use model::{Failure, InstanceId, KeepBase, Owner, SagaId, WorkloadId, WorkloadState, WorkloadType};
 
 use super::retrying::retrying;
 use super::text::{check_description, check_name, shown};
@@ -32,6 +32,18 @@ pub struct Request {
     /// Name or id of a target; `None`: the first of the configuration.
     pub target: Option<String>,
     pub keep_base: KeepBase,
+    pub allow_partial: bool,
+    pub workload_type: WorkloadType,
+}
+
+/// What to have otherwise; `None`: as before.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub keep_base: Option<KeepBase>,
+    pub allow_partial: Option<bool>,
+    pub workload_type: Option<WorkloadType>,
 }
 
 /// A workload with what belongs to it.
@@ -81,14 +93,57 @@ pub async fn create(state: &AppState, caller: &Caller, request: &Request) -> Res
         updated_at: now,
         error_message: None,
         keep_base: request.keep_base,
+        allow_partial: request.allow_partial,
+        workload_type: request.workload_type,
     };
-    let instances: Vec<WorkloadInstanceRow> = names
-        .into_iter()
-        .map(|(instance_id, name)| WorkloadInstanceRow { instance_id, workload_id: row.id, name })
+    let workload_id = row.id;
+    let instances: Vec<WorkloadInstanceRow> = (0..)
+        .zip(names)
+        .map(|(position, (instance_id, name))| WorkloadInstanceRow {
+            instance_id,
+            workload_id,
+            name,
+            position,
+        })
         .collect();
     retrying(|| insert(state, &row, &instances)).await?;
     tracing::info!(workload_id = %row.id, instance_count = instances.len(), "workload created");
     Ok(Parts { row, instances, snapshots: Vec::new(), notifications: Vec::new(), volumes_left: Vec::new() })
+}
+
+/// Changes a workload, from its next snapshot on.
+///
+/// Errors: `WORKLOAD_NOT_FOUND`.
+pub async fn change(
+    state: &AppState,
+    caller: &Caller,
+    id: WorkloadId,
+    change: &Change,
+) -> Result<Parts, Error> {
+    retrying(|| write_change(state, caller, id, change)).await?;
+    tracing::info!(workload_id = %id, "workload changed");
+    show(state, caller, id).await
+}
+
+async fn write_change(
+    state: &AppState,
+    caller: &Caller,
+    id: WorkloadId,
+    change: &Change,
+) -> Result<(), Error> {
+    let mut tx = state.catalog.begin().await?;
+    let mut row = require(&mut tx, caller, id).await?;
+    if change.name.is_some() {
+        row.name = check_name(change.name.as_deref(), "workload")?;
+    }
+    if change.description.is_some() {
+        row.description = check_description(change.description.as_deref())?;
+    }
+    row.keep_base = change.keep_base.unwrap_or(row.keep_base);
+    row.allow_partial = change.allow_partial.unwrap_or(row.allow_partial);
+    row.workload_type = change.workload_type.unwrap_or(row.workload_type);
+    tx.update_workload(&row).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Lists the workloads of the caller's project, the newest first.

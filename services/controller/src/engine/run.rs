@@ -118,6 +118,13 @@ impl<'a> Run<'a> {
             Ok(next) => next,
             Err(ignored) => return Ok(Err(ignored)),
         };
+        if let Incoming::Failed { at, failure, .. } = &incoming
+            && phase_before == Phase::Forward
+            && state.phase() != Phase::Forward
+        {
+            // The definition may say of what in particular it turned back.
+            self.loaded.learn(at.step, at.branch, &Output::Failed(failure.clone()));
+        }
         let is_abandoned = state.phase() == Phase::Abandoned;
         let left_behind = if is_abandoned { self.left_behind() } else { Vec::new() };
         self.state = state;
@@ -161,8 +168,7 @@ impl<'a> Run<'a> {
                 Incoming::Failed { at, failure, effect_free: false }
             }
             Incoming::Failed { at, failure, effect_free } => {
-                let tolerance = self.remote(at).and_then(|remote| remote.tolerance);
-                match tolerance.and_then(|tolerance| tolerance.output(&failure, at.attempt)) {
+                match self.remote(at).and_then(|remote| remote.tolerate(&failure, at.attempt)) {
                     Some(instead) => {
                         tracing::info!(saga_id = %self.row.id, step = self.name(at), code = failure.code, "failure is tolerated");
                         Incoming::Succeeded { at, output: instead }

@@ -65,6 +65,7 @@ fn routes(config: &mut web::ServiceConfig) {
             resource("/workloads/{workload}")
                 .get(workloads::show)
                 .post(snapshots::create)
+                .put(workloads::change)
                 .delete(workloads::delete)
                 .done(),
         )
@@ -136,6 +137,15 @@ impl Routes {
         F::Output: actix_web::Responder + 'static,
     {
         Self(self.0.route(web::post().to(handler)))
+    }
+
+    fn put<F, Args>(self, handler: F) -> Self
+    where
+        F: actix_web::Handler<Args>,
+        Args: actix_web::FromRequest + 'static,
+        F::Output: actix_web::Responder + 'static,
+    {
+        Self(self.0.route(web::put().to(handler)))
     }
 
     fn delete<F, Args>(self, handler: F) -> Self

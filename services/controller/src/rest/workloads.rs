@@ -1,8 +1,13 @@
 //! `/workloads`
 
+use std::collections::BTreeMap;
+
 use actix_web::{HttpResponse, web};
 use model::{InstanceId, WorkloadId};
-use rest_api::{LooseBool, NewWorkload, NewWorkloadBody, SagaStarted, WorkloadBody, WorkloadList};
+use rest_api::{
+    LooseBool, NewWorkload, NewWorkloadBody, SagaStarted, WorkloadBody, WorkloadChange, WorkloadChangeBody,
+    WorkloadList,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -72,14 +77,51 @@ async fn clear(asked: Asked, id: &str, action: Action, how: Clearing) -> Result<
     Ok(HttpResponse::Accepted().json(SagaStarted { saga_id }))
 }
 
+pub(super) async fn change(
+    asked: Asked,
+    path: web::Path<(String, String)>,
+    body: Body<WorkloadChangeBody>,
+) -> Result<HttpResponse, Reply> {
+    let id = path_id(&path.1, "WORKLOAD_NOT_FOUND", "workload")?;
+    let change = read_change(body.0.workload)?;
+    let parts = asked
+        .run(Action::WorkloadModify, move |state, caller| async move {
+            workloads::change(&state, &caller, id, &change).await
+        })
+        .await?;
+    Ok(HttpResponse::Accepted().json(WorkloadBody { workload: show_workload(&parts) }))
+}
+
+fn read_change(change: WorkloadChange) -> Result<workloads::Change, Reply> {
+    if !change.instances.is_empty() {
+        return Err(refuse("other instances (instances)"));
+    }
+    let allow_partial = allow_partial(change.allow_partial, &change.metadata)?;
+    let WorkloadChange { name, description, keep_base, workload_type, .. } = change;
+    Ok(workloads::Change { name, description, keep_base, allow_partial, workload_type })
+}
+
+/// From either place.
+fn allow_partial(
+    given: Option<LooseBool>,
+    metadata: &BTreeMap<String, Value>,
+) -> Result<Option<bool>, Reply> {
+    let noted = metadata.get("allow_partial").map(|value| serde_json::from_value::<LooseBool>(value.clone()));
+    let noted = noted
+        .transpose()
+        .map_err(|_| Reply::invalid("BODY_INVALID", "allow_partial in metadata is not true or false"))?;
+    Ok(given.or(noted).map(|on| on.0))
+}
+
+fn refuse(what: &str) -> Reply {
+    Reply::invalid(
+        "NOT_SUPPORTED",
+        format!("{what} is not supported yet: leave it out, and nothing is changed"),
+    )
+}
+
 /// Takes what a client of T4O sends, and refuses what would be promised and not kept.
 fn read_request(new: NewWorkload) -> Result<workloads::Request, Reply> {
-    let refuse = |what: &str| {
-        Reply::invalid(
-            "NOT_SUPPORTED",
-            format!("{what} is not supported yet: leave it out, and nothing is changed"),
-        )
-    };
     let is_on =
         |value: &Value| serde_json::from_value::<rest_api::LooseBool>(value.clone()).map_or(true, |on| on.0);
     if new.jobschedule.get("enabled").is_some_and(is_on) {
@@ -92,7 +134,10 @@ fn read_request(new: NewWorkload) -> Result<workloads::Request, Reply> {
         return Err(refuse("a policy (policy_id)"));
     }
     let ids: Result<Vec<InstanceId>, Reply> = new.instances.iter().map(|one| body_id(&one.0)).collect();
+    let allow_partial = allow_partial(new.allow_partial, &new.metadata)?.unwrap_or_default();
     Ok(workloads::Request {
+        workload_type: new.workload_type(),
+        allow_partial,
         name: new.name,
         description: new.description,
         instance_ids: ids?,

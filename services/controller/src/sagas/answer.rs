@@ -2,12 +2,12 @@
 //! refuses it before it is learned (`fits`).
 
 use cloud::{InstanceDescription, Moment};
-use model::{ByteCount, InstanceId, Timestamp};
+use model::{ByteCount, Timestamp};
 use proto::common::v1::LocalMoment;
 use proto::rep::v1::job_succeeded::Result as Wire;
 
 use super::catalog_op::{
-    CatalogAnswer, LineagesAcquired, SnapshotBegun, SnapshotPinned, Transferred, Written,
+    CatalogAnswer, Checked, LineagesAcquired, SnapshotBegun, SnapshotPinned, Transferred, Written,
 };
 use super::clearing::{ClearingBegun, TaggedBase};
 use super::leftover_sweep::{Kind, Leftover, Tagged};
@@ -69,10 +69,10 @@ pub(super) fn lineages_acquired(output: &Output) -> Option<LineagesAcquired> {
     }
 }
 
-pub(super) fn instances_changed(output: &Output) -> Vec<(InstanceId, String)> {
+pub(super) fn instance_checked(output: &Output) -> Option<Checked> {
     match output {
-        Output::Catalog(CatalogAnswer::InstancesChanged(changed)) => changed.clone(),
-        _ => Vec::new(),
+        Output::Catalog(CatalogAnswer::InstanceChecked(checked)) => Some(checked.clone()),
+        _ => None,
     }
 }
 

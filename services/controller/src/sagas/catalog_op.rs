@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use cloud::InstanceDescription;
 use model::{
-    ByteCount, Consistency, DiskFormat, DiskId, InstanceId, KeepBase, LineageId, SnapshotId, SnapshotKind,
-    Timestamp, UserId, VolumeId, VolumeSnapshotId,
+    ByteCount, Consistency, DiskFormat, DiskId, Failure, InstanceId, KeepBase, LineageId, SnapshotId,
+    SnapshotKind, Timestamp, UserId, VolumeId, VolumeSnapshotId, WorkloadType,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,20 +23,20 @@ pub enum CatalogOp {
     BeginSnapshot(snapshot_create::Params),
     /// The saga turned back: the snapshot ends as error or cancelled with the saga's reason, the workload is free again,
     /// and the world is told.
-    EndSnapshot(snapshot_create::Params),
+    EndSnapshot { params: snapshot_create::Params, failures: Vec<InstanceFailure> },
     /// Finds or makes the lineage of every disk, leases it, and chooses the parents. Answer: `LineagesAcquired`.
     AcquireLineages { params: snapshot_create::Params, instances: Vec<InstanceDescription> },
     /// The same for instances that are cut once more: their parts are collected anew. Answer: `LineagesAcquired`.
     AcquireLineagesAgain { params: snapshot_create::Params, instances: Vec<InstanceDescription> },
     /// Gives back whatever lineages this saga holds, and removes those that never held a snapshot.
     ReleaseLineages(snapshot_create::Params),
-    /// Finds the instances whose set of disks changed since the description. Where they may be cut again, the snapshot goes
-    /// on to uploading with the others; else it is refused. Answer: `InstancesChanged`.
-    CheckInstances {
+    /// Looks whether the set of disks of an instance changed since its description; with the first look the snapshot goes on
+    /// to uploading. Answer: `InstanceChecked`.
+    CheckInstance {
         params: snapshot_create::Params,
-        before: Vec<InstanceDescription>,
-        after: Vec<InstanceDescription>,
-        may_cut_again: bool,
+        before: InstanceDescription,
+        after: InstanceDescription,
+        when_changed: WhenChanged,
     },
     /// The pivot: every lease still ours, every manifest as transferred, and the snapshot is available.
     /// Answer: `SnapshotCommitted`.
@@ -81,8 +81,7 @@ pub enum CatalogAnswer {
     Done,
     SnapshotBegun(SnapshotBegun),
     LineagesAcquired(LineagesAcquired),
-    /// With what changed, in words.
-    InstancesChanged(Vec<(InstanceId, String)>),
+    InstanceChecked(Checked),
     SnapshotCommitted(Timestamp),
     SnapshotPinned(SnapshotPinned),
     BasesOrphaned(Vec<TaggedBase>),
@@ -90,6 +89,35 @@ pub enum CatalogAnswer {
     /// By their places among those that were asked for.
     BasesLeased(Vec<usize>),
     LeftoversJudged(Vec<Leftover>),
+}
+
+/// What becomes of an instance whose disks changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenChanged {
+    CutAgain,
+    LeaveOut,
+    /// The snapshot fails.
+    Refuse,
+}
+
+/// What a look at the disks of an instance found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Checked {
+    Same,
+    /// In words; it is cut again.
+    Changed(String),
+    LeftOut(Failure),
+}
+
+/// How an instance failed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InstanceFailure {
+    pub instance_id: InstanceId,
+    pub name: String,
+    pub code: String,
+    pub message: String,
+    /// Absent where the cloud could not describe it.
+    pub description: Option<InstanceDescription>,
 }
 
 /// What the records on the target say of workload and snapshot.
@@ -101,6 +129,13 @@ pub struct SnapshotBegun {
     pub workload_created_at: Timestamp,
     pub workload_updated_at: Timestamp,
     pub keep_base: KeepBase,
+    #[serde(default)]
+    pub allow_partial: bool,
+    #[serde(default)]
+    pub workload_type: WorkloadType,
+    /// As the workload knows them.
+    #[serde(default)]
+    pub instance_names: BTreeMap<InstanceId, String>,
     pub snapshot_user_id: UserId,
     pub snapshot_name: String,
     pub snapshot_description: String,
@@ -162,13 +197,14 @@ impl LineageLease {
 }
 
 /// What the pivot of a snapshot writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SnapshotRecord {
     /// The lowest of its instances.
     pub consistency: Consistency,
     /// By instance, in the order of the snapshot.
     pub consistencies: Vec<(InstanceId, Consistency)>,
     pub disks: Vec<DiskRecord>,
+    pub left_out: Vec<InstanceFailure>,
 }
 
 /// One disk as it was transferred and verified.

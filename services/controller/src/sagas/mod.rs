@@ -40,8 +40,8 @@ pub enum Request {
 pub enum Output {
     Catalog(CatalogAnswer),
     Remote(answer::Answer),
-    /// None came, and the step goes on without: the failure is one that it tolerates.
-    Tolerated(Failure),
+    /// None came: the step goes on without, since it tolerates the failure, or the saga turns back for it.
+    Failed(Failure),
 }
 
 /// A manifest's digest as records and rows write it; `None`: it has not the length of one.

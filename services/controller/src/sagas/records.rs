@@ -2,14 +2,14 @@
 //! its catalog from. Rendered here from what the saga knows; written by a cloud worker.
 
 use cloud::{DiskDescription, InstanceDescription};
-use model::{ObjectName, Timestamp};
+use model::{LineageId, ObjectName, Timestamp};
 use proto::cmd::v1::Record as WireRecord;
 use target_format::{
-    Digest, DiskRecord, FORMAT_VERSION, InstanceRecord, LineageRecord, Record, SnapshotMarker,
+    Digest, DiskRecord, FORMAT_VERSION, InstanceError, InstanceRecord, LineageRecord, Record, SnapshotMarker,
     SnapshotRecord, WorkloadInstance, WorkloadRecord, names,
 };
 
-use super::catalog_op::{self, LineageLease, LineagesAcquired, SnapshotBegun};
+use super::catalog_op::{self, InstanceFailure, LineageLease, LineagesAcquired, SnapshotBegun};
 use super::snapshot_create::Params;
 
 /// What the records are made of.
@@ -18,6 +18,8 @@ pub(super) struct RecordPlan<'a> {
     pub(super) begun: &'a SnapshotBegun,
     pub(super) instances: Vec<&'a InstanceDescription>,
     pub(super) lineages: LineagesAcquired,
+    /// Instances of the workload that are not in the snapshot.
+    pub(super) left_out: Vec<InstanceFailure>,
 }
 
 /// The records before the first transfer: the snapshot without its results, new lineages, and the workload where the target
@@ -39,9 +41,14 @@ pub(super) fn names_new(plan: &RecordPlan<'_>) -> Vec<String> {
     let (workload_id, snapshot_id) = (plan.params.workload_id, plan.params.snapshot_id);
     let workload = plan.lineages.workload_is_new.then(|| names::workload_record(workload_id));
     let new = plan.disks().filter(|(_, _, lease)| lease.is_new);
-    let lineages = new.map(|(_, _, lease)| names::lineage_record(lease.lineage_id));
-    let all = workload.into_iter().chain([names::snapshot_record(workload_id, snapshot_id)]).chain(lineages);
-    all.map(|name| name.to_string()).collect()
+    let lineages = new.map(|(_, _, lease)| lineage_record_name(lease.lineage_id));
+    let all = workload.into_iter().chain([names::snapshot_record(workload_id, snapshot_id)]);
+    all.map(|name| name.to_string()).chain(lineages).collect()
+}
+
+/// The name of the record that says of which disk a lineage is.
+pub(super) fn lineage_record_name(id: LineageId) -> String {
+    names::lineage_record(id).to_string()
 }
 
 /// The records after the pivot: the workload as it is now, a marker per disk, then the snapshot with its results.
@@ -74,8 +81,11 @@ impl<'a> RecordPlan<'a> {
     }
 
     fn workload(&self) -> WorkloadRecord {
-        let instances =
-            self.instances.iter().map(|it| WorkloadInstance { instance_id: it.id, name: it.name.clone() });
+        let saved = self.instances.iter().map(|it| (it.id, &it.name));
+        let left_out = self.left_out.iter().map(|it| (it.instance_id, &it.name));
+        let instances = saved
+            .chain(left_out)
+            .map(|(instance_id, name)| WorkloadInstance { instance_id, name: name.clone() });
         WorkloadRecord {
             format: FORMAT_VERSION,
             workload_id: self.params.workload_id,
@@ -104,7 +114,7 @@ impl<'a> RecordPlan<'a> {
             consistency: done.map(|(record, _)| record.consistency),
             created_at: self.begun.snapshot_created_at,
             finished_at: done.map(|(_, at)| at),
-            instances: instances.collect(),
+            instances: instances.chain(self.left_out.iter().map(left_out_record)).collect(),
         }
     }
 
@@ -125,6 +135,7 @@ impl<'a> RecordPlan<'a> {
             instance_id: instance.id,
             name: instance.name.clone(),
             consistency,
+            error: None,
             description: serde_json::to_value(instance).expect("a description is plain data"),
             disks: disks.map(|(_, disk, lease)| disk_record(disk, lease, done)).collect(),
         }
@@ -168,6 +179,18 @@ impl<'a> RecordPlan<'a> {
             created_at: self.begun.snapshot_created_at,
             committed_at,
         }
+    }
+}
+
+fn left_out_record(failure: &InstanceFailure) -> InstanceRecord {
+    let InstanceFailure { instance_id, name, code, message, description } = failure;
+    InstanceRecord {
+        instance_id: *instance_id,
+        name: name.clone(),
+        consistency: None,
+        error: Some(InstanceError { code: code.clone(), message: message.clone() }),
+        description: serde_json::to_value(description).expect("a description is plain data"),
+        disks: Vec::new(),
     }
 }
 

@@ -17,7 +17,8 @@ pub struct Remote {
     pub command: Command,
     /// What it works on, for people: `disk vda of instance web-1`.
     pub subject: String,
-    pub tolerance: Option<Tolerance>,
+    /// The first that takes a failure counts.
+    pub tolerances: Vec<Tolerance>,
 }
 
 /// Where a command goes.
@@ -62,14 +63,12 @@ impl Codes {
 }
 
 impl Tolerance {
-    /// What to go on with after `failure` of attempt number `attempt`, if it is tolerated.
-    #[must_use]
-    pub fn output(&self, failure: &Failure, attempt: u32) -> Option<Output> {
+    fn output(&self, failure: &Failure, attempt: u32) -> Option<Output> {
         let hopeless = !failure.class.may_pass() || attempt >= self.attempts_max;
         let tolerable = !matches!(failure.class, ErrorClass::Bug | ErrorClass::Cancelled)
             && self.codes.contain(&failure.code);
         let instead = self.instead.clone().map(Output::Remote);
-        (hopeless && tolerable).then(|| instead.unwrap_or_else(|| Output::Tolerated(failure.clone())))
+        (hopeless && tolerable).then(|| instead.unwrap_or_else(|| Output::Failed(failure.clone())))
     }
 }
 
@@ -153,7 +152,7 @@ impl Remote {
     /// Work for a cloud worker.
     #[must_use]
     pub fn cloud(command: impl Into<Command>, subject: impl Into<String>) -> Self {
-        Self { route: Route::Cloud, command: command.into(), subject: subject.into(), tolerance: None }
+        Self { route: Route::Cloud, command: command.into(), subject: subject.into(), tolerances: Vec::new() }
     }
 
     /// Asks whether the quotas of a project have room for all that is planned.
@@ -175,7 +174,12 @@ impl Remote {
     /// Work for a datamover that dmapi finds.
     #[must_use]
     pub fn placed(at: PlacedAt, command: impl Into<Command>, subject: impl Into<String>) -> Self {
-        Self { route: Route::Placed(at), command: command.into(), subject: subject.into(), tolerance: None }
+        Self {
+            route: Route::Placed(at),
+            command: command.into(),
+            subject: subject.into(),
+            tolerances: Vec::new(),
+        }
     }
 
     /// Work for the host that ran `job`; where none did, for `otherwise`.
@@ -187,12 +191,19 @@ impl Remote {
         subject: impl Into<String>,
     ) -> Self {
         let route = Route::WhereItRan { job, otherwise };
-        Self { route, command: command.into(), subject: subject.into(), tolerance: None }
+        Self { route, command: command.into(), subject: subject.into(), tolerances: Vec::new() }
     }
 
     /// Takes some failures as an answer.
     #[must_use]
-    pub fn tolerating(self, tolerance: Tolerance) -> Self {
-        Self { tolerance: Some(tolerance), ..self }
+    pub fn tolerating(mut self, tolerance: Tolerance) -> Self {
+        self.tolerances.push(tolerance);
+        self
+    }
+
+    /// What to go on with after `failure` of attempt number `attempt`, if it is tolerated.
+    #[must_use]
+    pub fn tolerate(&self, failure: &Failure, attempt: u32) -> Option<Output> {
+        self.tolerances.iter().find_map(|tolerance| tolerance.output(failure, attempt))
     }
 }

@@ -23,6 +23,7 @@
 //! | `end_cuts_keeping_changes` | hypervisors as they were, but for their records of changes | |
 //! | `delete_volume_snapshots`, `delete_earlier_bases` | the cloud as it was, but for kept bases | |
 //! | `find_orphaned_bases`, `delete_orphaned_bases` | no bases of disks that left the workload | |
+//! | `purge_left_out_transfers`, `end_left_out_cuts`, `remove_left_out_records` | nothing of instances that failed | |
 //! | `release` | leases and workload free, a fact told | |
 //!
 //! Why this order. The target is written to before guests are frozen, so that a target which is away costs no freeze.
@@ -33,20 +34,27 @@
 //! The second round. Users go on using their instances: they attach a disk while the cloud cuts, or stop the instance while
 //! its disks are on their way. Then this instance has no point in time any more, and it never goes on with other bytes: all
 //! that was stored of it is purged, and it is frozen and cut once more, all its disks. When that fails in the same way, so
-//! does the snapshot. Where nothing was lost, the steps of the second round have no branches and pass.
+//! does the instance. Where nothing was lost, the steps of the second round have no branches and pass.
+//!
+//! Serial workloads. The steps from `freeze_guests` to `transfer_disks` are walked in laps, one for each instance, in the order
+//! of the workload: it is frozen, cut and transferred before the next is touched. A parallel workload has one lap. Either way
+//! the point in time is one per instance, and none across instances.
+//!
+//! An instance that fails fails the snapshot, unless its workload allows partial ones and another instance is left: see
+//! `left_out`.
 
 mod again;
 mod commit;
 mod cut;
+mod left_out;
 mod prepare;
 mod round;
 mod transfer;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::{InstanceId, ProjectId, SnapshotId, SnapshotKind, TargetId, Timestamp, WorkloadId};
-use saga::{Branch, Saga, Steps};
+use saga::{Saga, Steps};
 use serde::{Deserialize, Serialize};
 
 use super::budget;
@@ -80,8 +88,6 @@ pub struct Facts {
     first: RoundFacts,
     /// Of the instances whose point in time was lost.
     again: RoundFacts,
-    /// By disk, as in `Facts::final_disks`.
-    verified_digests: BTreeMap<Branch, Vec<u8>>,
     committed_at: Option<Timestamp>,
     /// Of disks that no instance of the workload has any more.
     #[serde(default)]
@@ -136,6 +142,12 @@ impl Saga for SnapshotCreate {
             .forward(commit::delete_earlier_bases())
             .forward(commit::find_orphaned_bases())
             .forward(commit::delete_orphaned_bases())
+            // What failed instances left: mostly nothing.
+            .forward(left_out::purge_left_out_transfers(Round::First))
+            .forward(left_out::purge_left_out_transfers(Round::Again))
+            .forward(left_out::end_left_out_cuts(Round::First))
+            .forward(left_out::end_left_out_cuts(Round::Again))
+            .forward(left_out::remove_left_out_records())
             .forward(commit::release())
     }
 }

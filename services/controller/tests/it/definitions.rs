@@ -9,6 +9,7 @@ use controller::sagas::workload_delete::WorkloadDelete;
 use controller::sagas::workload_reset::WorkloadReset;
 use model::{
     InstanceId, LineageId, RestoreId, SagaId, SnapshotId, SnapshotKind, TargetId, VolumeId, WorkloadId,
+    WorkloadType,
 };
 use saga::Saga;
 use saga::check::{Case, World as SagaWorld};
@@ -48,6 +49,40 @@ fn snapshot_case(params: &snapshot_create::Params) -> Case<'_, SnapshotCreate, W
 
 fn lossy_case(params: &snapshot_create::Params) -> Case<'_, SnapshotCreate, World> {
     Case { make_world: World::with_a_loss, ..snapshot_case(params) }
+}
+
+/// Each way in which an instance may fail while the others go on.
+fn partial_cases(params: &snapshot_create::Params) -> Vec<Case<'_, SnapshotCreate, World>> {
+    let worlds: [fn() -> World; 9] = [
+        || World::with_a_break("describe_instance", "INSTANCE_IN_ERROR"),
+        || World::with_a_break("freeze_guest", "INSTANCE_NOT_FOUND"),
+        || World::with_a_break("cut_disks", "CUT_FAILED"),
+        || World::with_a_break("create_volume_snapshot", "VOLUME_IN_ERROR"),
+        || World::with_a_break("thaw_guest", "HOST_NOT_ENROLLED"),
+        || World::with_a_break("transfer_disk", "SOURCE_READ_FAILED"),
+        || World::with_a_break("transfer_disk", "POINT_IN_TIME_LOST"),
+        || World::with_a_break("verify_manifest", "PACK_MISSING"),
+        World::with_a_loss_and_a_break,
+    ];
+    worlds.into_iter().map(|make_world| Case { make_world, ..snapshot_case(params) }).collect()
+}
+
+fn make_serial() -> World {
+    let mut world = World::with_a_loss();
+    world.workload_type = WorkloadType::Serial;
+    world
+}
+
+fn serial_case(params: &snapshot_create::Params) -> Case<'_, SnapshotCreate, World> {
+    Case { make_world: make_serial, ..snapshot_case(params) }
+}
+
+/// One of four that is well, and three with another fate each.
+fn make_every_fate() -> World {
+    let mut world = World::with_local_disks().with_every_fate();
+    world.allow_partial = true;
+    world.workload_type = WorkloadType::Serial;
+    world
 }
 
 fn restore_case(params: &restore_new::Params) -> Case<'_, RestoreNew, World> {
@@ -92,6 +127,59 @@ fn compensations_of_a_snapshot_can_repeat() {
 fn a_snapshot_survives_a_crash_or_a_cancel_after_each_event() {
     snapshot_case(&make_snapshot()).check_crash_after_each_event();
     lossy_case(&make_snapshot()).check_crash_after_each_event();
+}
+
+#[test]
+fn an_instance_that_is_left_out_leaves_nothing_however_it_failed() {
+    let params = make_snapshot();
+    let mut others = params.clone();
+    others.instance_ids.remove(0);
+    let alone = snapshot_case(&others).play().world.things();
+    for case in partial_cases(&params) {
+        let played = case.play();
+        assert_eq!(played.world.things(), alone, "{:?}", played.world.breaks);
+    }
+}
+
+#[test]
+fn each_step_of_a_partial_snapshot_can_fail() {
+    partial_cases(&make_snapshot()).iter().for_each(Case::check_each_step_can_fail);
+}
+
+#[test]
+fn steps_and_compensations_of_a_partial_snapshot_can_repeat() {
+    for case in partial_cases(&make_snapshot()) {
+        case.check_steps_can_repeat();
+        case.check_compensations_can_repeat();
+    }
+}
+
+#[test]
+fn a_partial_snapshot_survives_a_crash_or_a_cancel_after_each_event() {
+    partial_cases(&make_snapshot()).iter().for_each(Case::check_crash_after_each_event);
+}
+
+#[test]
+fn a_serial_snapshot_leaves_no_more_than_a_parallel_one_and_bears_the_same() {
+    let params = make_snapshot();
+    let (serial, parallel) = (serial_case(&params).play(), lossy_case(&params).play());
+    assert_eq!(serial.world.things(), parallel.world.things());
+    serial_case(&params).check_each_step_can_fail();
+    serial_case(&params).check_steps_can_repeat();
+    serial_case(&params).check_compensations_can_repeat();
+    serial_case(&params).check_crash_after_each_event();
+}
+
+#[test]
+fn a_serial_snapshot_with_every_fate_of_an_instance_bears_all_that_others_bear() {
+    let instance_ids = (10..14).map(|number| InstanceId::from_uuid(make_uuid(number))).collect();
+    let params = snapshot_create::Params { instance_ids, ..make_snapshot() };
+    let case = Case { make_world: make_every_fate, ..snapshot_case(&params) };
+    let transfers = case.play().world.things().iter().filter(|thing| thing.starts_with("transfer ")).count();
+    assert_eq!(transfers, 6, "of two instances");
+    case.check_each_step_can_fail();
+    case.check_compensations_can_repeat();
+    case.check_crash_after_each_event();
 }
 
 #[test]

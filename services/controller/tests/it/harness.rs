@@ -14,7 +14,7 @@ use controller::engine::{
 use controller::sagas::remote::Command;
 use model::{
     ByteCount, Failure, HostName, InstanceId, JobId, KeepBase, RestoreId, RestoreState, SagaId, SnapshotId,
-    SnapshotKind, SnapshotState, TargetId, Timestamp, UserId, WorkloadId, WorkloadState,
+    SnapshotKind, SnapshotState, TargetId, Timestamp, UserId, WorkloadId, WorkloadState, WorkloadType,
 };
 use prost::{Message as _, Name as _};
 use proto::cmd::v1 as cmd;
@@ -32,6 +32,7 @@ pub(crate) struct Harness {
     pub(crate) engine: Engine,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) world: World,
+    instance_count: u128,
     /// Key and body of every fact that was taken out of the outbox.
     facts: Mutex<Vec<(String, Fact)>>,
     _dir: tempfile::TempDir,
@@ -66,13 +67,28 @@ fn target_id() -> TargetId {
     TargetId::from_uuid(make_uuid(3))
 }
 
-fn instance_ids() -> Vec<InstanceId> {
-    vec![InstanceId::from_uuid(make_uuid(10)), InstanceId::from_uuid(make_uuid(11))]
+fn instance_ids(count: u128) -> Vec<InstanceId> {
+    (0..count).map(|number| InstanceId::from_uuid(make_uuid(10 + number))).collect()
 }
 
 impl Harness {
+    /// The same; its snapshots leave out what fails.
+    pub(crate) async fn start_partial(world: World) -> Self {
+        Self::start_with(2, WorkloadType::Parallel, true, world).await
+    }
+
     /// A workload of two instances with two disks each.
     pub(crate) async fn start() -> Self {
+        Self::start_with(2, WorkloadType::Parallel, false, World::with_agents()).await
+    }
+
+    /// A workload of so many.
+    pub(crate) async fn start_with(
+        instance_count: u128,
+        workload_type: WorkloadType,
+        allow_partial: bool,
+        world: World,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = ManualClock::starting_at(Timestamp(1_000_000_000));
         let url = format!("sqlite:{}", dir.path().join("catalog.sqlite").display());
@@ -87,13 +103,13 @@ impl Harness {
             stuck_retry_cap: Duration::from_secs(86_400),
         };
         let engine = Engine::new(catalog.clone(), timing);
-        let world = World::with_agents();
-        let harness = Self { catalog, engine, clock, world, facts: Mutex::default(), _dir: dir };
-        harness.insert_workload().await;
+        let facts = Mutex::default();
+        let harness = Self { catalog, engine, clock, world, instance_count, facts, _dir: dir };
+        harness.insert_workload(workload_type, allow_partial).await;
         harness
     }
 
-    async fn insert_workload(&self) {
+    async fn insert_workload(&self, workload_type: WorkloadType, allow_partial: bool) {
         let mut tx = self.catalog.begin().await.unwrap();
         tx.insert_workload(&WorkloadRow {
             id: workload_id(),
@@ -108,12 +124,14 @@ impl Harness {
             updated_at: tx.now(),
             error_message: None,
             keep_base: KeepBase::Auto,
+            allow_partial,
+            workload_type,
         })
         .await
         .unwrap();
-        for id in instance_ids() {
+        for (position, id) in (0..).zip(instance_ids(self.instance_count)) {
             let name = make_instance(id, 2).name;
-            let row = WorkloadInstanceRow { instance_id: id, workload_id: workload_id(), name };
+            let row = WorkloadInstanceRow { instance_id: id, workload_id: workload_id(), name, position };
             tx.insert_workload_instance(&row).await.unwrap();
         }
         tx.commit().await.unwrap();
@@ -142,6 +160,7 @@ impl Harness {
             progress_message: String::new(),
             error_code: None,
             error_message: None,
+            warning_message: None,
             created_at: tx.now(),
             updated_at: tx.now(),
             finished_at: None,
@@ -155,7 +174,7 @@ impl Harness {
             snapshot_id: id,
             target_id: target_id(),
             kind: SnapshotKind::Incremental,
-            instance_ids: instance_ids(),
+            instance_ids: instance_ids(self.instance_count),
         };
         self.engine.start_snapshot(&mut tx, saga_id, &order).await.unwrap();
         tx.commit().await.unwrap();
@@ -212,7 +231,7 @@ impl Harness {
             restore_id: id,
             target_id: target_id(),
             one_click: false,
-            instances: instance_ids().into_iter().map(named).collect(),
+            instances: instance_ids(self.instance_count).into_iter().map(named).collect(),
         };
         self.engine.start_restore(&mut tx, saga_id, &order).await.unwrap();
         tx.commit().await.unwrap();
@@ -276,6 +295,9 @@ impl Harness {
             return self.fail(sent, failure).await;
         }
         let answer = self.world.carry_out(&sent.command);
+        if let Some(failure) = self.world.breakage(&sent.command) {
+            return self.fail(sent, failure).await;
+        }
         self.end(sent, Outcome::Succeeded(answer)).await
     }
 

@@ -10,6 +10,7 @@ mod harness;
 mod identity;
 mod leaving;
 mod orders;
+mod partial;
 mod pictures;
 mod process;
 mod replies;

@@ -13,7 +13,7 @@ use bus_config::{Role, exchange, key, queue};
 use catalog::{Catalog, SnapshotFilter, WorkloadInstanceRow, WorkloadRow};
 use controller::sagas::answer::Answer;
 use directory_cloud::{Builder, NewDirectoryDisk, NewDirectoryInstance};
-use model::{DiskFormat, KeepBase, MessageId, SnapshotState, TargetId, WorkloadState};
+use model::{DiskFormat, KeepBase, MessageId, SnapshotState, TargetId, WorkloadState, WorkloadType};
 use prost::{Message, Name};
 use proto::cmd::v1 as cmd;
 use proto::common::v1::JobHeader;
@@ -118,10 +118,13 @@ impl Site {
             updated_at: now,
             error_message: None,
             keep_base: KeepBase::Auto,
+            allow_partial: false,
+            workload_type: WorkloadType::Parallel,
         })
         .await
         .unwrap();
-        let row = WorkloadInstanceRow { instance_id, workload_id: workload_id(), name: "web-1".to_owned() };
+        let (name, position) = ("web-1".to_owned(), 0);
+        let row = WorkloadInstanceRow { instance_id, workload_id: workload_id(), name, position };
         tx.insert_workload_instance(&row).await.unwrap();
         tx.commit().await.unwrap();
         catalog.close().await;

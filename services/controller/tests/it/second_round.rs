@@ -65,7 +65,7 @@ async fn an_instance_whose_point_in_time_is_lost_is_cut_once_more() {
             None
         })
         .await;
-    let lost = harness.world.stops.unwrap().to_string();
+    let lost = harness.world.stops[0].to_string();
     assert_eq!(cuts.iter().filter(|id| **id == lost).count(), 2);
     assert_eq!((cuts.len(), purges, transfers), (3, 3, 9), "the other instance is left alone");
     assert_eq!(harness.snapshot(snapshot_id).await.status, SnapshotState::Available);

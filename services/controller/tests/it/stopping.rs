@@ -7,7 +7,7 @@ use catalog::{SagaEventRow, TimerKind};
 use controller::engine::{Incoming, Verdict};
 use controller::sagas::restore_new::RestoreNew;
 use controller::sagas::snapshot_create::SnapshotCreate;
-use model::{Failure, RestoreState, SagaId, SnapshotState, WorkloadState};
+use model::{Failure, RestoreState, SagaId, SnapshotState, WorkloadState, WorkloadType};
 use saga::{Ignored, OperatorVerb, Saga as _, SagaState, StepKind};
 use serde_json::Value;
 
@@ -55,19 +55,19 @@ impl Stage {
         Self { harness, saga_id, before, is_snapshot }
     }
 
-    /// The same, in a world in which each step has something to do: a snapshot finds the bases of an earlier one, and an
-    /// instance is cut twice.
+    /// The same, in a world in which each step has something to do: a snapshot finds the bases of an earlier one, instances are
+    /// cut twice, and some are left out.
     async fn open_with_all_steps(kind: &str) -> Self {
         if kind != SnapshotCreate::KIND {
             return Self::open(kind).await;
         }
-        let mut harness = Harness::start().await;
-        harness.world = World::with_local_disks();
+        let mut harness =
+            Harness::start_with(4, WorkloadType::Parallel, true, World::with_local_disks()).await;
         harness.world.keeps_changes = true;
         harness.start_snapshot().await;
         harness.play(|_| None).await;
         let before = harness.world.things();
-        harness.world.stops = World::with_a_loss().stops;
+        harness.world = harness.world.with_every_fate();
         let (saga_id, _) = harness.start_snapshot().await;
         Self { harness, saga_id, before, is_snapshot: true }
     }

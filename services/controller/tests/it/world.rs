@@ -6,8 +6,8 @@ use cloud::{DiskDescription, Flavor, InstanceDescription};
 use controller::sagas::answer::Answer;
 use controller::sagas::base_release::BaseRelease;
 use controller::sagas::catalog_op::{
-    CatalogAnswer, CatalogOp, LineageLease, LineagesAcquired, PinnedDisk, PinnedInstance, SnapshotBegun,
-    SnapshotPinned,
+    CatalogAnswer, CatalogOp, Checked, LineageLease, LineagesAcquired, PinnedDisk, PinnedInstance,
+    SnapshotBegun, SnapshotPinned,
 };
 use controller::sagas::clearing::{ClearingBegun, TaggedBase};
 use controller::sagas::leftover_sweep::{Kind, Leftover, LeftoverSweep, Tagged, Whose};
@@ -19,6 +19,7 @@ use controller::sagas::workload_reset::WorkloadReset;
 use controller::sagas::{Output, Request};
 use model::{
     ByteCount, DiskFormat, Failure, InstanceId, KeepBase, LineageId, SnapshotKind, Timestamp, VolumeId,
+    WorkloadType,
 };
 use proto::common::v1::LocalMoment;
 use proto::rep::v1 as rep;
@@ -39,13 +40,28 @@ pub(crate) struct World {
     pub(crate) disk_shift: u128,
     /// Whether the storage can list what changed since a volume snapshot of a boot disk.
     pub(crate) keeps_changes: bool,
-    /// The instance that its user stops after each snapshot's first cut.
-    pub(crate) stops: Option<InstanceId>,
+    /// The instances that their user stops after each snapshot's first cut.
+    pub(crate) stops: Vec<InstanceId>,
+    /// Of the workload.
+    pub(crate) allow_partial: bool,
+    /// What fails for good, after it had its effect.
+    pub(crate) breaks: Vec<Break>,
+    pub(crate) workload_type: WorkloadType,
+    /// Whose disk each lineage is.
+    lineages: BTreeMap<String, String>,
     /// How often each instance lost its records of changes.
     pub(crate) drops: BTreeMap<String, u32>,
     /// How often each cut was made.
     cut_counts: BTreeMap<String, u32>,
     drawn: u128,
+}
+
+/// A command that fails for one instance, each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Break {
+    pub(crate) instance_id: InstanceId,
+    pub(crate) verb: &'static str,
+    pub(crate) code: &'static str,
 }
 
 /// A uuid that a test can name.
@@ -104,17 +120,77 @@ impl World {
 
     /// The same; one instance loses its point in time once.
     pub(crate) fn with_a_loss() -> Self {
-        Self { stops: Some(InstanceId::from_uuid(make_uuid(10))), ..Self::with_local_disks() }
+        Self { stops: vec![InstanceId::from_uuid(make_uuid(10))], ..Self::with_local_disks() }
     }
 
     /// How a command fails because its point in time was lost.
     pub(crate) fn loss(&self, command: &Command) -> Option<Failure> {
         let Command::TransferDisk(it) = command else { return None };
         let cut = format!("cut {} {}", it.instance_id, it.snapshot_id);
-        let is_lost = self.stops.is_some_and(|id| id.to_string() == it.instance_id)
+        let is_lost = self.stops.iter().any(|id| id.to_string() == it.instance_id)
             && it.volume_snapshot_id.is_empty()
             && self.cut_counts.get(&cut) == Some(&1);
         is_lost.then(|| Failure::permanent("POINT_IN_TIME_LOST", "the instance was stopped"))
+    }
+
+    /// The same; the workload may leave out instances, and one fails.
+    pub(crate) fn with_a_break(verb: &'static str, code: &'static str) -> Self {
+        let broken = Break { instance_id: InstanceId::from_uuid(make_uuid(10)), verb, code };
+        Self { allow_partial: true, breaks: vec![broken], ..Self::with_local_disks() }
+    }
+
+    /// The same; before it fails its point in time is lost once.
+    pub(crate) fn with_a_loss_and_a_break() -> Self {
+        let mut world = Self::with_a_break("verify_manifest", "PACK_MISSING");
+        world.stops = Self::with_a_loss().stops;
+        world
+    }
+
+    /// The same, of a workload of four: one is well, one loses its point in time once, one fails in the first round, and one in
+    /// the second.
+    pub(crate) fn with_every_fate(mut self) -> Self {
+        let instance = |number| InstanceId::from_uuid(make_uuid(number));
+        let broken = |number, verb, code| Break { instance_id: instance(number), verb, code };
+        self.stops = vec![instance(11), instance(13)];
+        self.breaks = vec![
+            broken(12, "transfer_disk", "SOURCE_READ_FAILED"),
+            broken(13, "verify_manifest", "PACK_MISSING"),
+        ];
+        self
+    }
+
+    /// Whether a volume belongs to the first instance of a workload.
+    pub(crate) fn is_volume_of_first(volume_id: &str) -> bool {
+        (volume_id.parse::<Uuid>().unwrap().as_u128() & 0xffff) / 16 == 10
+    }
+
+    /// How a command fails because its instance is broken.
+    pub(crate) fn breakage(&self, command: &Command) -> Option<Failure> {
+        let broken = self.breaks.iter().find(|broken| self.is_of(command, **broken))?;
+        Some(Failure::permanent(broken.code, "it is broken"))
+    }
+
+    fn is_of(&self, command: &Command, broken: Break) -> bool {
+        let id = broken.instance_id.to_string();
+        let number = broken.instance_id.uuid().as_u128() & 0xffff;
+        match command {
+            Command::DescribeInstance(it) => broken.verb == "describe_instance" && it.instance_id == id,
+            Command::FreezeGuest(it) => broken.verb == "freeze_guest" && it.instance_id == id,
+            Command::CutDisks(it) => broken.verb == "cut_disks" && it.instance_id == id,
+            Command::CreateVolumeSnapshot(it) => {
+                let volume = it.volume_id.parse::<Uuid>().unwrap().as_u128() & 0xffff;
+                broken.verb == "create_volume_snapshot" && volume / 16 == number
+            }
+            Command::ThawGuest(it) => broken.verb == "thaw_guest" && it.instance_id == id,
+            Command::TransferDisk(it) => {
+                let is_local = it.volume_snapshot_id.is_empty();
+                broken.verb == "transfer_disk" && it.instance_id == id && is_local
+            }
+            Command::VerifyManifest(it) => {
+                broken.verb == "verify_manifest" && self.lineages.get(&it.lineage_id) == Some(&id)
+            }
+            _ => false,
+        }
     }
 
     /// Everything that lies about.
@@ -180,6 +256,7 @@ impl World {
             }
             Command::EndCut(it) => self.remove(&format!("cut {} {}", it.instance_id, it.snapshot_id)),
             Command::TransferDisk(it) => {
+                self.lineages.insert(it.lineage_id.clone(), it.instance_id.clone());
                 if it.volume_snapshot_id.is_empty() {
                     let cut = format!("cut {} {}", it.instance_id, it.snapshot_id);
                     assert!(
@@ -236,13 +313,16 @@ impl World {
                     workload_created_at: Timestamp(1),
                     workload_updated_at: Timestamp(1),
                     keep_base: KeepBase::Auto,
+                    allow_partial: self.allow_partial,
+                    workload_type: self.workload_type,
+                    instance_names: BTreeMap::new(),
                     snapshot_user_id: "alice".parse().unwrap(),
                     snapshot_name: "first".to_owned(),
                     snapshot_description: String::new(),
                     snapshot_created_at: Timestamp(2),
                 })
             }
-            CatalogOp::EndSnapshot(_) => self.forget("begun"),
+            CatalogOp::EndSnapshot { .. } => self.forget("begun"),
             CatalogOp::AcquireLineages { instances, .. }
             | CatalogOp::AcquireLineagesAgain { instances, .. } => {
                 self.create("leases".to_owned());
@@ -284,7 +364,7 @@ impl World {
                 })
             }
             CatalogOp::EndRestore { .. } => self.forget("pin"),
-            CatalogOp::CheckInstances { .. } => CatalogAnswer::InstancesChanged(Vec::new()),
+            CatalogOp::CheckInstance { .. } => CatalogAnswer::InstanceChecked(Checked::Same),
             CatalogOp::ForgetOrphanedBases { .. } => CatalogAnswer::BasesOrphaned(Vec::new()),
             CatalogOp::BeginClearing(_) => {
                 self.create("begun".to_owned());
@@ -320,11 +400,13 @@ impl World {
     fn serve(&mut self, request: Request) -> Output {
         match request {
             Request::Remote(remote) => match self.loss(&remote.command) {
-                Some(failure) => {
-                    let tolerance = remote.tolerance.expect("nothing is lost twice");
-                    tolerance.output(&failure, 1).expect("the loss is tolerated")
+                Some(failure) => remote.tolerate(&failure, 1).expect("the loss is tolerated"),
+                None => {
+                    let answer = self.carry_out(&remote.command);
+                    let failure = self.breakage(&remote.command);
+                    let tolerated = failure.map(|it| remote.tolerate(&it, 1).expect("it is tolerated"));
+                    tolerated.unwrap_or(Output::Remote(answer))
                 }
-                None => Output::Remote(self.carry_out(&remote.command)),
             },
             Request::Catalog(op) => Output::Catalog(self.record(&op)),
         }
@@ -357,7 +439,10 @@ macro_rules! plays {
                 self.serve(request)
             }
             fn undo(&mut self, _step: &'static str, _branch: u16, request: Request) {
-                self.serve(request);
+                match request {
+                    Request::Remote(remote) => drop(self.carry_out(&remote.command)),
+                    catalog => drop(self.serve(catalog)),
+                }
             }
             fn leftovers(&self) -> Vec<String> {
                 self.things()

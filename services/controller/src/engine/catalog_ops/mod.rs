@@ -81,15 +81,15 @@ pub(super) async fn run(
 async fn dispatch(ctx: &mut OpCtx<'_>, op: &CatalogOp) -> OpResult {
     match op {
         CatalogOp::BeginSnapshot(params) => snapshot::begin(ctx, params).await,
-        CatalogOp::EndSnapshot(params) => snapshot::end(ctx, params).await,
+        CatalogOp::EndSnapshot { params, failures } => snapshot::end(ctx, params, failures).await,
         CatalogOp::AcquireLineages { params, instances } => snapshot::acquire(ctx, params, instances).await,
         CatalogOp::AcquireLineagesAgain { params, instances } => {
             snapshot::acquire_again(ctx, params, instances).await
         }
         CatalogOp::ReleaseLineages(params) => snapshot::release_lineages(ctx, params).await,
-        CatalogOp::CheckInstances { params, before, after, may_cut_again } => {
-            let changed = snapshot::changed_instances(before, after);
-            snapshot::check_instances(ctx, params, changed, *may_cut_again).await
+        CatalogOp::CheckInstance { params, before, after, when_changed } => {
+            let change = snapshot::change_of_disks(before, after);
+            snapshot::check_instance(ctx, params, &before.name, change, *when_changed).await
         }
         CatalogOp::RecordSnapshot { params, record } => snapshot::record(ctx, params, record).await,
         CatalogOp::ForgetOrphanedBases { params, disks } => leaving::forget_orphans(ctx, params, disks).await,

@@ -13,7 +13,8 @@ use model::{
 
 use super::{Became, OpCtx, OpError, OpResult, not_found};
 use crate::sagas::catalog_op::{
-    CatalogAnswer, DiskRecord, KeptBase, LineageLease, LineagesAcquired, SnapshotBegun, SnapshotRecord,
+    CatalogAnswer, Checked, DiskRecord, InstanceFailure, KeptBase, LineageLease, LineagesAcquired,
+    SnapshotBegun, SnapshotRecord, WhenChanged,
 };
 use crate::sagas::snapshot_create::Params;
 
@@ -24,6 +25,7 @@ pub(super) async fn begin(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
     let workload = ctx.tx.get_workload(params.workload_id).await?;
     let workload = workload.ok_or_else(|| not_found("workload", params.workload_id))?;
     let snapshot = get_snapshot(ctx, params.snapshot_id).await?;
+    let instances = ctx.tx.list_workload_instances(params.workload_id).await?;
     ctx.move_snapshot(params.snapshot_id, SnapshotEvent::Begin).await?;
     Ok(CatalogAnswer::SnapshotBegun(SnapshotBegun {
         workload_user_id: workload.user_id,
@@ -32,6 +34,9 @@ pub(super) async fn begin(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
         workload_created_at: workload.created_at,
         workload_updated_at: workload.updated_at,
         keep_base: workload.keep_base,
+        allow_partial: workload.allow_partial,
+        workload_type: workload.workload_type,
+        instance_names: instances.into_iter().map(|row| (row.instance_id, row.name)).collect(),
         snapshot_user_id: snapshot.user_id,
         snapshot_name: snapshot.name,
         snapshot_description: snapshot.description,
@@ -39,7 +44,7 @@ pub(super) async fn begin(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
     }))
 }
 
-pub(super) async fn end(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
+pub(super) async fn end(ctx: &mut OpCtx<'_>, params: &Params, failures: &[InstanceFailure]) -> OpResult {
     let (event, part) = if ctx.is_cancelled() {
         (SnapshotEvent::Cancel, PartStatus::Cancelled)
     } else {
@@ -54,6 +59,9 @@ pub(super) async fn end(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
         row.finished_at = Some(ctx.tx.now());
         ctx.tx.update_snapshot(&row).await?;
         settle_parts(ctx, params.snapshot_id, part).await?;
+        for failure in failures {
+            write_failure(ctx, params.snapshot_id, failure).await?;
+        }
     }
     give_back_lineages(ctx, params).await?;
     free_workload(ctx, params.workload_id).await?;
@@ -148,40 +156,29 @@ pub(super) async fn release_lineages(ctx: &mut OpCtx<'_>, params: &Params) -> Op
     Ok(CatalogAnswer::Done)
 }
 
-/// With what changed, in words.
-pub(super) fn changed_instances<'a>(
-    before: &'a [InstanceDescription],
-    after: &[InstanceDescription],
-) -> Vec<(&'a InstanceDescription, String)> {
-    let pairs = before.iter().zip(after);
-    pairs.filter_map(|(before, after)| Some((before, change_of_disks(before, after)?))).collect()
-}
-
-pub(super) async fn check_instances(
+pub(super) async fn check_instance(
     ctx: &mut OpCtx<'_>,
     params: &Params,
-    changed: Vec<(&InstanceDescription, String)>,
-    may_cut_again: bool,
+    name: &str,
+    change: Option<String>,
+    when_changed: WhenChanged,
 ) -> OpResult {
-    if may_cut_again {
+    if get_snapshot(ctx, params.snapshot_id).await?.status == SnapshotState::Executing {
         ctx.move_snapshot(params.snapshot_id, SnapshotEvent::Upload).await?;
-        let changed = changed.into_iter().map(|(instance, change)| (instance.id, change));
-        return Ok(CatalogAnswer::InstancesChanged(changed.collect()));
     }
-    match changed.first() {
-        None => Ok(CatalogAnswer::InstancesChanged(Vec::new())),
-        Some((instance, change)) => Err(OpError::Refused(Failure::permanent(
-            "INSTANCE_CHANGED",
-            format!(
-                "instance {} changed while it was being cut, twice: {change}; make the snapshot again",
-                instance.name
-            ),
-        ))),
+    let Some(change) = change else { return Ok(CatalogAnswer::InstanceChecked(Checked::Same)) };
+    let message =
+        format!("instance {name} changed while it was being cut, twice: {change}; make the snapshot again");
+    let twice = Failure::permanent("INSTANCE_CHANGED", message);
+    match when_changed {
+        WhenChanged::CutAgain => Ok(CatalogAnswer::InstanceChecked(Checked::Changed(change))),
+        WhenChanged::LeaveOut => Ok(CatalogAnswer::InstanceChecked(Checked::LeftOut(twice))),
+        WhenChanged::Refuse => Err(OpError::Refused(twice)),
     }
 }
 
 /// Says in words what is different between the sets of disks.
-fn change_of_disks(before: &InstanceDescription, after: &InstanceDescription) -> Option<String> {
+pub(super) fn change_of_disks(before: &InstanceDescription, after: &InstanceDescription) -> Option<String> {
     let find = |instance: &InstanceDescription, id: &DiskId| {
         instance.disks_to_back_up().find(|it| it.id == *id).map(|it| it.size)
     };
@@ -199,6 +196,10 @@ pub(super) async fn record(ctx: &mut OpCtx<'_>, params: &Params, record: &Snapsh
     for disk in &record.disks {
         check_disk(ctx, params, disk).await?;
     }
+    for failure in &record.left_out {
+        ctx.tx.delete_snapshot_parts_of(params.snapshot_id, failure.instance_id).await?;
+        write_failure(ctx, params.snapshot_id, failure).await?;
+    }
     for mut row in ctx.tx.list_snapshot_disks(params.snapshot_id).await? {
         let disk = record.disks.iter().find(|it| it.lease.lineage_id == row.lineage_id);
         let disk = disk.ok_or_else(|| not_found("transfer of lineage", row.lineage_id))?;
@@ -207,7 +208,8 @@ pub(super) async fn record(ctx: &mut OpCtx<'_>, params: &Params, record: &Snapsh
     }
     for mut row in ctx.tx.list_snapshot_instances(params.snapshot_id).await? {
         let of_row = record.consistencies.iter().find(|(id, _)| *id == row.instance_id);
-        row.consistency = of_row.map(|(_, consistency)| *consistency);
+        let Some((_, consistency)) = of_row else { continue };
+        row.consistency = Some(*consistency);
         row.status = PartStatus::Available;
         ctx.tx.update_snapshot_instance(&row).await?;
     }
@@ -220,9 +222,42 @@ pub(super) async fn record(ctx: &mut OpCtx<'_>, params: &Params, record: &Snapsh
     row.bytes_read = record.disks.iter().map(|disk| disk.transferred.bytes_read).sum();
     row.bytes_stored = record.disks.iter().map(|disk| disk.transferred.bytes_stored).sum();
     row.progress_message = String::new();
+    row.warning_message = warning_of(&record.left_out);
     row.finished_at = Some(committed_at);
     ctx.tx.update_snapshot(&row).await?;
     Ok(CatalogAnswer::SnapshotCommitted(committed_at))
+}
+
+/// Names the instances that are not in the snapshot, and why.
+fn warning_of(left_out: &[InstanceFailure]) -> Option<String> {
+    let one =
+        |it: &InstanceFailure| format!("instance {} is not in it: {} [{}]", it.name, it.message, it.code);
+    let all: Vec<String> = left_out.iter().map(one).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+/// Says of an instance how it failed; also of one that has no row yet.
+async fn write_failure(
+    ctx: &mut OpCtx<'_>,
+    id: SnapshotId,
+    failure: &InstanceFailure,
+) -> Result<(), OpError> {
+    let row = SnapshotInstanceRow {
+        snapshot_id: id,
+        instance_id: failure.instance_id,
+        name: failure.name.clone(),
+        status: PartStatus::Error,
+        consistency: None,
+        description_json: serde_json::to_string(&failure.description).expect("a description is plain data"),
+        error_code: Some(failure.code.clone()),
+        error_message: Some(failure.message.clone()),
+    };
+    let known = ctx.tx.list_snapshot_instances(id).await?;
+    match known.iter().any(|it| it.instance_id == row.instance_id) {
+        true => ctx.tx.update_snapshot_instance(&row).await?,
+        false => ctx.tx.insert_snapshot_instance(&row).await?,
+    }
+    Ok(())
 }
 
 /// The fence: only who holds the lineage under this epoch makes its newest snapshot.
@@ -324,6 +359,8 @@ fn instance_row(snapshot_id: SnapshotId, instance: &InstanceDescription) -> Snap
         status: PartStatus::Pending,
         consistency: None,
         description_json: serde_json::to_string(instance).expect("a description is plain data"),
+        error_code: None,
+        error_message: None,
     }
 }
 

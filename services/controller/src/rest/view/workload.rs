@@ -18,7 +18,7 @@ pub(in crate::rest) fn show_workload_summary(row: &WorkloadRow) -> WorkloadSumma
         user_id: row.user_id.to_string(),
         status: row.status.to_string(),
         backup_target_id: row.target_id,
-        workload_type_id: String::new(),
+        workload_type_id: rest_api::workload_type_id(row.workload_type).to_owned(),
         snapshots_info: String::new(),
         error_msg: row.error_message.clone(),
         created_at: row.created_at.into(),
@@ -40,6 +40,8 @@ pub(in crate::rest) fn show_workload(parts: &Parts) -> Workload {
         metadata: BTreeMap::new(),
         keep_base: parts.row.keep_base,
         volumes_left: parts.volumes_left.iter().map(show_volume_left).collect(),
+        allow_partial: parts.row.allow_partial,
+        workload_type: parts.row.workload_type,
         storage_usage: sum_up(parts),
         notifications: parts.notifications.iter().map(show_notification).collect(),
     }

@@ -4,15 +4,16 @@
 use saga::{Branch, Step};
 
 use super::cut::{delete_volume_snapshot, end_cut};
+use super::left_out::{Stage, may_fail};
 use super::prepare::{describe_instance, remove_records, write_records};
-use super::round::{self, Round, final_plan};
+use super::round::{self, Round, again_plan};
 use super::transfer::purge_transfer;
 use super::{Ctx, Facts, Params, SnapshotCreate};
 use crate::sagas::catalog_op::CatalogOp;
 use crate::sagas::{Output, answer, budget, records};
 
 fn once_if_lost(_: &Params, facts: &Facts) -> Branch {
-    round::count(usize::from(!facts.lost_instances().is_empty()))
+    round::count(usize::from(!facts.again.instances.is_empty()))
 }
 
 // purge_lost_transfers
@@ -22,7 +23,15 @@ pub(super) fn purge_lost_transfers() -> Step<SnapshotCreate> {
     Step::new("purge_lost_transfers")
         .branches(|_: &Params, facts: &Facts| round::count(transfers_lost(facts).len()))
         .action(|ctx: &Ctx, branch| {
-            purge_transfer(ctx, Round::First, transfers_lost(ctx.facts)[usize::from(branch)])
+            let transfer = transfers_lost(ctx.facts)[usize::from(branch)];
+            let place = ctx.facts.first.disks_cut()[usize::from(transfer)].instance_index;
+            let remote = purge_transfer(ctx, Round::First, transfer);
+            may_fail(ctx, place, budget::MOVER_CALL_ATTEMPTS, remote).into()
+        })
+        .learn(|facts: &mut Facts, branch, output: &Output| {
+            let transfer = transfers_lost(facts)[usize::from(branch)];
+            let place = facts.first.disks_cut()[usize::from(transfer)].instance_index;
+            facts.again.note_failure(place, Stage::Clear, output);
         })
         .attempts_max(budget::MOVER_CALL_ATTEMPTS)
         .deadline(budget::DISPATCH_DEADLINE)
@@ -41,7 +50,13 @@ pub(super) fn end_lost_cuts() -> Step<SnapshotCreate> {
     Step::new("end_lost_cuts")
         .branches(|_: &Params, facts: &Facts| round::count(cuts_lost(facts).len()))
         .action(|ctx: &Ctx, branch| {
-            end_cut(ctx, Round::First, cuts_lost(ctx.facts)[usize::from(branch)], false)
+            let place = cuts_lost(ctx.facts)[usize::from(branch)];
+            let remote = end_cut(ctx, Round::First, place, false);
+            may_fail(ctx, place, budget::MOVER_CALL_ATTEMPTS, remote).into()
+        })
+        .learn(|facts: &mut Facts, branch, output: &Output| {
+            let place = cuts_lost(facts)[usize::from(branch)];
+            facts.again.note_failure(place, Stage::Clear, output);
         })
         .attempts_max(budget::MOVER_CALL_ATTEMPTS)
         .deadline(budget::MOVER_CALL_DEADLINE)
@@ -77,10 +92,16 @@ fn volume_snapshots_lost(facts: &Facts) -> Vec<Branch> {
 
 pub(super) fn describe_lost_instances() -> Step<SnapshotCreate> {
     Step::new("describe_lost_instances")
-        .branches(|_: &Params, facts: &Facts| round::count(facts.lost_instances().len()))
-        .action(|ctx: &Ctx, branch| describe_instance(ctx, ctx.facts.member(Round::Again, branch)))
+        .branches(|params: &Params, facts: &Facts| {
+            round::count(facts.to_describe(Round::Again, params).len())
+        })
+        .action(|ctx: &Ctx, branch| {
+            let place = ctx.facts.to_describe(Round::Again, ctx.params)[usize::from(branch)];
+            describe_instance(ctx, place).into()
+        })
         .learn(|facts: &mut Facts, branch, output: &Output| {
-            let place = facts.member(Round::Again, branch);
+            let place = facts.lost_to_describe()[usize::from(branch)];
+            facts.again.note_failure(place, Stage::Describe, output);
             facts.again.instances.extend(answer::instance(output).map(|instance| (place, instance)));
         })
         .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
@@ -108,8 +129,8 @@ pub(super) fn acquire_lineage_leases_again() -> Step<SnapshotCreate> {
 pub(super) fn write_first_records_again() -> Step<SnapshotCreate> {
     Step::new("write_first_records_again")
         .branches(once_if_lost)
-        .action(|ctx: &Ctx, _| write_records(ctx, records::first(&final_plan(ctx))))
-        .undo("remove_records", |ctx: &Ctx, _| remove_records(ctx, records::names_new(&final_plan(ctx))))
+        .action(|ctx: &Ctx, _| write_records(ctx, records::first(&again_plan(ctx))))
+        .undo("remove_records", |ctx: &Ctx, _| remove_records(ctx, records::names_new(&again_plan(ctx))))
         .attempts_max(budget::TARGET_ATTEMPTS)
         .deadline(budget::CLOUD_CALL_DEADLINE)
 }

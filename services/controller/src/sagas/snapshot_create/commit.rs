@@ -24,7 +24,7 @@ pub(super) fn record_snapshot() -> Step<SnapshotCreate> {
 
 fn snapshot_record(ctx: &Ctx) -> SnapshotRecord {
     let facts = ctx.facts;
-    let disks = (0..).zip(facts.final_disks()).map(|(branch, (round, disk))| {
+    let disks = facts.final_disks().into_iter().map(|(round, disk)| {
         let known = facts.round(round);
         DiskRecord {
             instance_id: disk.instance.id,
@@ -32,7 +32,7 @@ fn snapshot_record(ctx: &Ctx) -> SnapshotRecord {
             subject: disk.subject(),
             lease: known.lease(disk.index).clone(),
             transferred: transferred(known, &disk),
-            verified_digest: facts.verified_digests.get(&branch).cloned().unwrap_or_default(),
+            verified_digest: known.verified_digests.get(&disk.index).cloned().unwrap_or_default(),
             kept_base: kept_base(ctx, round, &disk),
         }
     });
@@ -42,6 +42,7 @@ fn snapshot_record(ctx: &Ctx) -> SnapshotRecord {
         consistency: lowest.unwrap_or(Consistency::Crash),
         disks: disks.collect(),
         consistencies,
+        left_out: facts.failures(ctx.params),
     }
 }
 
@@ -69,7 +70,7 @@ pub(super) fn end_cuts_keeping_changes(round: Round) -> Step<SnapshotCreate> {
     Step::new(round.pick("end_cuts_keeping_changes", "end_cuts_again_keeping_changes"))
         .branches(move |_: &Params, facts: &Facts| round::count(cuts(facts, round).len()))
         .action(move |ctx: &Ctx, branch| {
-            end_cut(ctx, round, cuts(ctx.facts, round)[usize::from(branch)], true)
+            end_cut(ctx, round, cuts(ctx.facts, round)[usize::from(branch)], true).into()
         })
         .deadline(budget::MOVER_CALL_DEADLINE)
 }

@@ -8,10 +8,11 @@ use proto::convert::PlacedAt;
 use proto::rep::v1 as rep;
 use saga::{Branch, Direction, Step};
 
+use super::left_out::{Stage, may_fail, may_leave_out};
 use super::prepare::describe_instance;
 use super::round::{self, Round, instance_id, instance_subject, text};
 use super::{Ctx, Facts, Params, SnapshotCreate};
-use crate::sagas::catalog_op::CatalogOp;
+use crate::sagas::catalog_op::{CatalogOp, Checked, WhenChanged};
 use crate::sagas::remote::{Codes, INSTANCE_GONE, Remote, Tolerance};
 use crate::sagas::{Output, Request, answer, budget, job_id};
 
@@ -37,21 +38,27 @@ const NOT_THE_GUEST: &[&str] = &[
     "UNROUTABLE",
 ];
 
-fn per_instance(round: Round) -> impl Fn(&Params, &Facts) -> Branch {
-    move |params, facts| facts.member_count(round, params)
+/// The number of instances of a round that did not fail before a stage.
+fn per_instance(round: Round, stage: Stage) -> impl Fn(&Params, &Facts) -> Branch {
+    move |_, facts| facts.due(round, facts.round(round).members(stage))
+}
+
+/// The place in `Params` of the instance that such a branch is about.
+fn member(facts: &Facts, round: Round, stage: Stage, branch: Branch) -> Branch {
+    facts.round(round).members(stage)[usize::from(branch)]
 }
 
 // freeze_guests
 
-const fn freeze_step(round: Round) -> &'static str {
+pub(super) const fn freeze_step(round: Round) -> &'static str {
     round.pick("freeze_guests", "freeze_guests_again")
 }
 
 pub(super) fn freeze_guests(round: Round) -> Step<SnapshotCreate> {
     Step::new(freeze_step(round))
-        .branches(per_instance(round))
+        .branches(per_instance(round, Stage::Freeze))
         .action(move |ctx: &Ctx, branch| {
-            let place = ctx.facts.member(round, branch);
+            let place = member(ctx.facts, round, Stage::Freeze, branch);
             let command = cmd::FreezeGuest {
                 instance_id: instance_id(ctx, place).to_string(),
                 freeze_duration_max_ms: FREEZE_DURATION_MAX_MS,
@@ -59,16 +66,20 @@ pub(super) fn freeze_guests(round: Round) -> Step<SnapshotCreate> {
             };
             // A guest that will not freeze is cut as it is: the snapshot is then as after a power cut.
             let refused = answer::Answer::GuestFrozen(rep::GuestFrozen { frozen_count: 0 });
-            Remote::placed(PlacedAt::Instance(instance_id(ctx, place)), command, instance_subject(ctx, place))
-                .tolerating(of_the_guest(FREEZE_ATTEMPTS_MAX, refused))
-                .into()
+            let at = PlacedAt::Instance(instance_id(ctx, place));
+            let remote = Remote::placed(at, command, instance_subject(ctx, place))
+                .tolerating(of_the_guest(FREEZE_ATTEMPTS_MAX, refused));
+            may_fail(ctx, place, budget::MOVER_CALL_ATTEMPTS, remote).into()
         })
         .learn(move |facts: &mut Facts, branch, output: &Output| {
-            let place = facts.member(round, branch);
-            let count = answer::frozen_count(output).map(|count| (place, count));
-            facts.round_mut(round).frozen_counts.extend(count);
+            let place = member(facts, round, Stage::Freeze, branch);
+            let known = facts.round_mut(round);
+            known.note_failure(place, Stage::Freeze, output);
+            known.frozen_counts.extend(answer::frozen_count(output).map(|count| (place, count)));
         })
-        .undo("thaw_guests", move |ctx: &Ctx, branch| thaw_guest(ctx, ctx.facts.member(round, branch)))
+        .undo("thaw_guests", move |ctx: &Ctx, branch| {
+            thaw_guest(ctx, member(ctx.facts, round, Stage::Freeze, branch)).into()
+        })
         .attempts_max(budget::MOVER_CALL_ATTEMPTS)
         .deadline(budget::MOVER_CALL_DEADLINE)
 }
@@ -82,7 +93,7 @@ const fn cut_step(round: Round) -> &'static str {
 /// All local disks of an instance at one point in time; no volume snapshot can be made of them.
 pub(super) fn cut_local_disks(round: Round) -> Step<SnapshotCreate> {
     Step::new(cut_step(round))
-        .branches(move |_: &Params, facts: &Facts| round::count(facts.round(round).with_local_disks().len()))
+        .branches(move |_: &Params, facts: &Facts| facts.due(round, facts.round(round).with_local_disks()))
         .action(move |ctx: &Ctx, branch| {
             let place = with_local_disks(ctx, round, branch);
             let disks = ctx.facts.round(round).local_disks_of(place);
@@ -94,22 +105,24 @@ pub(super) fn cut_local_disks(round: Round) -> Step<SnapshotCreate> {
                 ..Default::default()
             };
             let at = PlacedAt::Instance(instance_id(ctx, place));
-            Remote::placed(at, command, instance_subject(ctx, place)).into()
+            let remote = Remote::placed(at, command, instance_subject(ctx, place));
+            may_fail(ctx, place, budget::MOVER_CALL_ATTEMPTS, remote).into()
         })
         .learn(move |facts: &mut Facts, branch, output: &Output| {
             let place = facts.round(round).with_local_disks()[usize::from(branch)];
+            facts.round_mut(round).note_failure(place, Stage::CutLocalDisks, output);
             let moment: Option<Moment> = answer::disks_cut(output);
             facts.round_mut(round).cut_moments.extend(moment.map(|moment| (place, moment)));
         })
         .undo("end_cuts", move |ctx: &Ctx, branch| {
-            end_cut(ctx, round, with_local_disks(ctx, round, branch), false)
+            end_cut(ctx, round, with_local_disks(ctx, round, branch), false).into()
         })
         .attempts_max(budget::MOVER_CALL_ATTEMPTS)
         .deadline(budget::MOVER_CALL_DEADLINE)
 }
 
 /// Ends the cut of an instance on the host that made it, and bars late attempts to make it.
-pub(super) fn end_cut(ctx: &Ctx, round: Round, place: Branch, keep_changes: bool) -> Request {
+pub(super) fn end_cut(ctx: &Ctx, round: Round, place: Branch, keep_changes: bool) -> Remote {
     let instances = ctx.facts.round(round).with_local_disks();
     let branch = instances.iter().position(|it| *it == place).expect("what ends was cut in this round");
     let cut_job = job_id(ctx.saga_id, cut_step(round), round::count(branch), Direction::Action);
@@ -124,7 +137,7 @@ pub(super) fn end_cut(ctx: &Ctx, round: Round, place: Branch, keep_changes: bool
     let nothing = Some(answer::Answer::Done(rep::Done {}));
     let gone = Tolerance { attempts_max: 1, codes: Codes::Only(INSTANCE_GONE), instead: nothing };
     let at = PlacedAt::Instance(instance_id(ctx, place));
-    Remote::where_it_ran(cut_job, at, command, instance_subject(ctx, place)).tolerating(gone).into()
+    Remote::where_it_ran(cut_job, at, command, instance_subject(ctx, place)).tolerating(gone)
 }
 
 fn with_local_disks(ctx: &Ctx, round: Round, branch: Branch) -> Branch {
@@ -141,7 +154,10 @@ fn base_of_local_disks(ctx: &Ctx, round: Round, place: Branch) -> Option<Snapsho
 
 pub(super) fn create_volume_snapshots(round: Round) -> Step<SnapshotCreate> {
     Step::new(volume_snapshots_step(round))
-        .branches(move |_: &Params, facts: &Facts| round::count(facts.round(round).volumes().len()))
+        .branches(move |_: &Params, facts: &Facts| {
+            let volumes = facts.round(round).volumes();
+            facts.due(round, volumes.iter().map(|(disk, _)| disk.instance_index))
+        })
         .action(move |ctx: &Ctx, branch| {
             let (disk, volume_id) = ctx.facts.round(round).volumes()[usize::from(branch)];
             let command = cmd::CreateVolumeSnapshot {
@@ -151,10 +167,12 @@ pub(super) fn create_volume_snapshots(round: Round) -> Step<SnapshotCreate> {
                 tag: volume_snapshot_tag(ctx, round, branch),
                 ..Default::default()
             };
-            Remote::cloud(command, disk.subject()).into()
+            let remote = Remote::cloud(command, disk.subject());
+            may_fail(ctx, disk.instance_index, budget::CLOUD_CALL_ATTEMPTS, remote).into()
         })
         .learn(move |facts: &mut Facts, branch, output: &Output| {
             let disk = facts.round(round).volumes()[usize::from(branch)].0.index;
+            facts.round_mut(round).note_failure_of_disk(disk, Stage::CreateVolumeSnapshots, output);
             facts.round_mut(round).volume_snapshots.extend(answer::created(output).map(|id| (disk, id)));
         })
         .undo("delete_volume_snapshots", move |ctx: &Ctx, branch| delete_volume_snapshot(ctx, round, branch))
@@ -200,24 +218,27 @@ const fn volume_snapshots_step(round: Round) -> &'static str {
 pub(super) fn thaw_guests(round: Round) -> Step<SnapshotCreate> {
     Step::new(round.pick("thaw_guests", "thaw_guests_again"))
         .settles(freeze_step(round))
-        .branches(per_instance(round))
-        .action(move |ctx: &Ctx, branch| thaw_guest(ctx, ctx.facts.member(round, branch)))
+        .branches(per_instance(round, Stage::Freeze))
+        .action(move |ctx: &Ctx, branch| {
+            let place = member(ctx.facts, round, Stage::Freeze, branch);
+            may_fail(ctx, place, budget::MOVER_CALL_ATTEMPTS, thaw_guest(ctx, place)).into()
+        })
         .learn(move |facts: &mut Facts, branch, output: &Output| {
-            let place = facts.member(round, branch);
-            let count = answer::thawed_count(output).map(|count| (place, count));
-            facts.round_mut(round).thawed_counts.extend(count);
+            let place = member(facts, round, Stage::Freeze, branch);
+            let known = facts.round_mut(round);
+            known.note_failure(place, Stage::Thaw, output);
+            known.thawed_counts.extend(answer::thawed_count(output).map(|count| (place, count)));
         })
         .attempts_max(budget::MOVER_CALL_ATTEMPTS)
         .deadline(budget::MOVER_CALL_DEADLINE)
 }
 
-fn thaw_guest(ctx: &Ctx, place: Branch) -> Request {
+fn thaw_guest(ctx: &Ctx, place: Branch) -> Remote {
     let command = cmd::ThawGuest { instance_id: instance_id(ctx, place).to_string(), ..Default::default() };
     // A guest that will not be thawed thaws by the datamover's timer; nothing proves then that it was frozen in the cut.
     let refused = answer::Answer::GuestThawed(rep::GuestThawed { thawed_count: 0 });
     Remote::placed(PlacedAt::Instance(instance_id(ctx, place)), command, instance_subject(ctx, place))
         .tolerating(of_the_guest(budget::MOVER_CALL_ATTEMPTS, refused))
-        .into()
 }
 
 fn of_the_guest(attempts_max: u32, instead: answer::Answer) -> Tolerance {
@@ -228,37 +249,49 @@ fn of_the_guest(attempts_max: u32, instead: answer::Answer) -> Tolerance {
 
 pub(super) fn describe_instances_again(round: Round) -> Step<SnapshotCreate> {
     Step::new(round.pick("describe_instances_again", "describe_lost_instances_again"))
-        .branches(per_instance(round))
-        .action(move |ctx: &Ctx, branch| describe_instance(ctx, ctx.facts.member(round, branch)))
+        .branches(per_instance(round, Stage::DescribeAgain))
+        .action(move |ctx: &Ctx, branch| {
+            describe_instance(ctx, member(ctx.facts, round, Stage::DescribeAgain, branch)).into()
+        })
         .learn(move |facts: &mut Facts, branch, output: &Output| {
-            let place = facts.member(round, branch);
-            let instance = answer::instance(output).map(|instance| (place, instance));
-            facts.round_mut(round).instances_after.extend(instance);
+            let place = member(facts, round, Stage::DescribeAgain, branch);
+            let known = facts.round_mut(round);
+            known.note_failure(place, Stage::DescribeAgain, output);
+            known.instances_after.extend(answer::instance(output).map(|instance| (place, instance)));
         })
         .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
         .deadline(budget::CLOUD_CALL_DEADLINE)
 }
 
-/// Finds disks that came or went while the cloud cut: the instance is then cut once more, or the snapshot refused with
+/// Finds disks that came or went while the cloud cut: the instance is then cut once more; after that it failed with
 /// `INSTANCE_CHANGED`.
 pub(super) fn check_instances(round: Round) -> Step<SnapshotCreate> {
     Step::new(round.pick("check_instances", "check_instances_again"))
-        .branches(move |params: &Params, facts: &Facts| facts.member_count(round, params).min(1))
-        .action(move |ctx: &Ctx, _| {
-            let facts = ctx.facts.round(round);
-            CatalogOp::CheckInstances {
+        .branches(per_instance(round, Stage::Check))
+        .action(move |ctx: &Ctx, branch| {
+            let (place, facts) = (member(ctx.facts, round, Stage::Check, branch), ctx.facts.round(round));
+            CatalogOp::CheckInstance {
                 params: ctx.params.clone(),
-                before: facts.instances.values().cloned().collect(),
-                after: facts.instances_after.values().cloned().collect(),
-                may_cut_again: round == Round::First,
+                before: facts.instances[&place].clone(),
+                after: facts.instances_after[&place].clone(),
+                when_changed: match round {
+                    Round::First => WhenChanged::CutAgain,
+                    Round::Again if may_leave_out(ctx, place) => WhenChanged::LeaveOut,
+                    Round::Again => WhenChanged::Refuse,
+                },
             }
             .into()
         })
-        .learn(move |facts: &mut Facts, _, output: &Output| {
-            let changed = answer::instances_changed(output).into_iter();
-            let placed: Vec<_> = changed
-                .filter_map(|(id, change)| facts.round(round).place_of(id).map(|it| (it, change)))
-                .collect();
-            facts.round_mut(round).changed.extend(placed);
+        .learn(move |facts: &mut Facts, branch, output: &Output| {
+            let place = member(facts, round, Stage::Check, branch);
+            let known = facts.round_mut(round);
+            known.note_failure(place, Stage::Check, output);
+            match answer::instance_checked(output) {
+                Some(Checked::Changed(change)) => drop(known.changed.insert(place, change)),
+                Some(Checked::LeftOut(failure)) => {
+                    known.note_failure(place, Stage::Check, &Output::Failed(failure));
+                }
+                Some(Checked::Same) | None => {}
+            }
         })
 }

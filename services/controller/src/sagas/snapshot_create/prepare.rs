@@ -4,6 +4,7 @@ use proto::cmd::v1::planned::Kind;
 use proto::cmd::v1::{self as cmd, PlannedVolume};
 use saga::{Branch, Step};
 
+use super::left_out::{Stage, may_fail};
 use super::round::{self, Disk, Round, first_plan, instance_id, instance_subject, target_subject};
 use super::{Ctx, Facts, Params, SnapshotCreate};
 use crate::sagas::catalog_op::CatalogOp;
@@ -16,30 +17,37 @@ pub(super) fn begin() -> Step<SnapshotCreate> {
     Step::new("begin")
         .action(|ctx: &Ctx, _| CatalogOp::BeginSnapshot(ctx.params.clone()).into())
         .learn(|facts: &mut Facts, _, output: &Output| facts.begun = answer::snapshot_begun(output))
-        .undo("end_snapshot", |ctx: &Ctx, _| CatalogOp::EndSnapshot(ctx.params.clone()).into())
+        .undo("end_snapshot", |ctx: &Ctx, _| {
+            let failures = ctx.facts.failures(ctx.params);
+            CatalogOp::EndSnapshot { params: ctx.params.clone(), failures }.into()
+        })
 }
 
 // describe_instances
 
 pub(super) fn describe_instances() -> Step<SnapshotCreate> {
     Step::new("describe_instances")
-        .branches(|params: &Params, facts: &Facts| facts.member_count(Round::First, params))
-        .action(|ctx: &Ctx, branch| describe_instance(ctx, branch))
+        .branches(|params: &Params, facts: &Facts| {
+            round::count(facts.to_describe(Round::First, params).len())
+        })
+        .action(|ctx: &Ctx, branch| describe_instance(ctx, branch).into())
         .learn(|facts: &mut Facts, branch, output: &Output| {
+            facts.first.note_failure(branch, Stage::Describe, output);
             facts.first.instances.extend(answer::instance(output).map(|instance| (branch, instance)));
         })
         .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
         .deadline(budget::CLOUD_CALL_DEADLINE)
 }
 
-pub(super) fn describe_instance(ctx: &Ctx, place: Branch) -> Request {
+pub(super) fn describe_instance(ctx: &Ctx, place: Branch) -> Remote {
     let command = cmd::DescribeInstance {
         project_id: ctx.params.project_id.to_string(),
         user_id: round::user_id(ctx),
         instance_id: instance_id(ctx, place).to_string(),
         ..Default::default()
     };
-    Remote::cloud(command, instance_subject(ctx, place)).into()
+    let remote = Remote::cloud(command, instance_subject(ctx, place));
+    may_fail(ctx, place, budget::CLOUD_CALL_ATTEMPTS, remote)
 }
 
 // check_quotas

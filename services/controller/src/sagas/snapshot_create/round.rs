@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use cloud::{DiskDescription, InstanceDescription, Moment};
-use model::{Consistency, InstanceId, VolumeId, VolumeSnapshotId};
+use model::{Consistency, InstanceId, VolumeId, VolumeSnapshotId, WorkloadType};
 use saga::Branch;
 use serde::{Deserialize, Serialize};
 
+use super::left_out::{LeftOut, Stage};
 use super::{Ctx, Facts, Params};
 use crate::sagas::catalog_op::{LineageLease, LineagesAcquired, Transferred};
 use crate::sagas::records::RecordPlan;
@@ -38,6 +39,11 @@ pub(super) struct RoundFacts {
     pub(super) transferred: BTreeMap<Branch, Transferred>,
     /// By disk: how its point in time was lost while it was transferred.
     pub(super) lost: BTreeMap<Branch, String>,
+    /// By disk: read back from the target.
+    pub(super) verified_digests: BTreeMap<Branch, Vec<u8>>,
+    /// By instance: how it failed in this round.
+    #[serde(default)]
+    pub(super) left_out: BTreeMap<Branch, LeftOut>,
 }
 
 /// One disk of a round.
@@ -68,6 +74,21 @@ impl Disk<'_> {
 }
 
 impl RoundFacts {
+    /// Whether nothing of this round is left to do for an instance, until all are done.
+    fn is_through(&self, place: Branch) -> bool {
+        let moved =
+            |disk: &Disk| self.transferred.contains_key(&disk.index) || self.lost.contains_key(&disk.index);
+        let mut own = self.disks().into_iter().filter(|disk| disk.instance_index == place);
+        self.left_out.contains_key(&place)
+            || self.changed.contains_key(&place)
+            || own.all(|disk| moved(&disk))
+    }
+
+    /// The instances that had not failed before this stage, which is one behind `Describe`.
+    pub(super) fn members(&self, stage: Stage) -> Vec<Branch> {
+        self.instances.keys().copied().filter(|place| self.is_in(*place, stage)).collect()
+    }
+
     /// All disks, instance by instance, in boot order.
     pub(super) fn disks(&self) -> Vec<Disk<'_>> {
         let disks = self.instances.iter().flat_map(|(place, instance)| {
@@ -82,7 +103,9 @@ impl RoundFacts {
 
     /// The disks that are volumes.
     pub(super) fn volumes(&self) -> Vec<(Disk<'_>, VolumeId)> {
-        self.disks().into_iter().filter_map(|disk| disk.disk.volume_id.map(|id| (disk, id))).collect()
+        let is_in = |disk: &Disk| self.is_in(disk.instance_index, Stage::CreateVolumeSnapshots);
+        let disks = self.disks().into_iter().filter(is_in);
+        disks.filter_map(|disk| disk.disk.volume_id.map(|id| (disk, id))).collect()
     }
 
     /// The instances that have other disks as well, by their place in `Params`.
@@ -90,6 +113,7 @@ impl RoundFacts {
         let local = self.disks().into_iter().filter(|disk| disk.disk.volume_id.is_none());
         let mut instances: Vec<Branch> = local.map(|disk| disk.instance_index).collect();
         instances.dedup();
+        instances.retain(|place| self.is_in(*place, Stage::CutLocalDisks));
         instances
     }
 
@@ -101,17 +125,13 @@ impl RoundFacts {
 
     /// The disks that have a point in time: whose instance did not change while it was cut.
     pub(super) fn disks_cut(&self) -> Vec<Disk<'_>> {
-        self.disks().into_iter().filter(|disk| !self.changed.contains_key(&disk.instance_index)).collect()
+        let is_cut = |place: Branch| !self.changed.contains_key(&place) && self.is_in(place, Stage::Transfer);
+        self.disks().into_iter().filter(|disk| is_cut(disk.instance_index)).collect()
     }
 
     pub(super) fn lease(&self, disk: Branch) -> &LineageLease {
         let lineages = self.lineages.as_ref().expect("disks move only once their lineages are leased");
         &lineages.disks[usize::from(disk)]
-    }
-
-    /// The place in `Params` of an instance that was described.
-    pub(super) fn place_of(&self, id: InstanceId) -> Option<Branch> {
-        self.instances.iter().find(|(_, instance)| instance.id == id).map(|(place, _)| *place)
     }
 }
 
@@ -130,51 +150,84 @@ impl Facts {
         }
     }
 
-    /// How many instances a round is about.
-    pub(super) fn member_count(&self, round: Round, params: &Params) -> Branch {
+    /// How many of these places are due by now: all, or one instance after the other, in the order of the workload.
+    pub(super) fn due(&self, round: Round, places: impl IntoIterator<Item = Branch>) -> Branch {
+        let is_serial = self.begun.as_ref().is_some_and(|begun| begun.workload_type == WorkloadType::Serial);
+        let known = self.round(round);
+        let at_work = known.instances.keys().find(|place| is_serial && !known.is_through(**place));
+        let is_due = |place: &Branch| at_work.is_none_or(|at_work| place <= at_work);
+        count(places.into_iter().filter(is_due).count())
+    }
+
+    /// The instances that a round describes, by their place in `Params`.
+    pub(super) fn to_describe(&self, round: Round, params: &Params) -> Vec<Branch> {
         match round {
-            Round::First => count(params.instance_ids.len()),
-            Round::Again => count(self.lost_instances().len()),
+            Round::First => (0..count(params.instance_ids.len())).collect(),
+            Round::Again => self.lost_to_describe(),
         }
     }
 
-    /// The place in `Params` of the instance that a branch of a round is about.
-    pub(super) fn member(&self, round: Round, branch: Branch) -> Branch {
-        match round {
-            Round::First => branch,
-            Round::Again => self.lost_instances()[usize::from(branch)],
-        }
+    pub(super) fn lost_to_describe(&self) -> Vec<Branch> {
+        let lost = self.lost_instances().into_iter();
+        lost.filter(|place| self.again.is_in(*place, Stage::Describe)).collect()
     }
 
-    /// The instances whose point in time was lost in the first round, by their place in `Params`.
+    /// The instances whose point in time was lost in the first round, and that did not fail otherwise.
     pub(super) fn lost_instances(&self) -> Vec<Branch> {
         let disks = self.first.disks();
         let by_transfer = self.first.lost.keys().map(|disk| disks[usize::from(*disk)].instance_index);
         let mut lost: Vec<Branch> = self.first.changed.keys().copied().chain(by_transfer).collect();
         lost.sort_unstable();
         lost.dedup();
+        lost.retain(|place| !self.first.left_out.contains_key(place));
         lost
     }
 
-    /// Whether an instance counts as it was in this round.
+    /// Whether an instance is in the snapshot as it was in this round.
     pub(super) fn counts(&self, round: Round, instance: Branch) -> bool {
+        self.counts_at(Stage::Commit, round, instance)
+    }
+
+    fn counts_at(&self, stage: Stage, round: Round, instance: Branch) -> bool {
         self.again.instances.contains_key(&instance) == (round == Round::Again)
+            && self.first.is_in(instance, stage)
+            && self.again.is_in(instance, stage)
     }
 
     /// The disks of the snapshot, instance by instance, in boot order, each of the round that counts.
     pub(super) fn final_disks(&self) -> Vec<(Round, Disk<'_>)> {
+        self.disks_at(|round, place| self.counts(round, place))
+    }
+
+    /// Those that were transferred.
+    pub(super) fn disks_to_verify(&self) -> Vec<(Round, Disk<'_>)> {
+        self.disks_at(|round, place| self.counts_at(Stage::Verify, round, place))
+    }
+
+    /// Those that are described, also of instances that fail.
+    fn disks_described(&self) -> Vec<(Round, Disk<'_>)> {
+        self.disks_at(|round, place| self.counts_at(Stage::Clear, round, place))
+    }
+
+    fn disks_at(&self, counts: impl Fn(Round, Branch) -> bool) -> Vec<(Round, Disk<'_>)> {
         let of = |round| self.round(round).disks().into_iter().map(move |disk| (round, disk));
         let all = of(Round::First).chain(of(Round::Again));
-        let mut disks: Vec<_> =
-            all.filter(|(round, disk)| self.counts(*round, disk.instance_index)).collect();
+        let mut disks: Vec<_> = all.filter(|(round, disk)| counts(*round, disk.instance_index)).collect();
         disks.sort_by_key(|(_, disk)| (disk.instance_index, disk.index));
         disks
     }
 
-    /// The instances of the snapshot, as they were in the round that counts.
-    pub(super) fn final_instances(&self) -> BTreeMap<Branch, &InstanceDescription> {
+    /// The instances as they were in the round that counts, also those that fail.
+    fn instances_described(&self) -> BTreeMap<Branch, &InstanceDescription> {
         let all = self.first.instances.iter().chain(&self.again.instances);
         all.map(|(place, instance)| (*place, instance)).collect()
+    }
+
+    /// The instances of the snapshot.
+    pub(super) fn final_instances(&self) -> BTreeMap<Branch, &InstanceDescription> {
+        let mut all = self.instances_described();
+        all.retain(|place, _| !self.is_left_out(*place));
+        all
     }
 
     /// An instance is filesystem-consistent only when its thaw really thawed something.
@@ -223,14 +276,27 @@ pub(super) fn first_plan<'a>(ctx: &Ctx<'a>) -> RecordPlan<'a> {
     record_plan(ctx, ctx.facts.first.instances.values().collect(), lineages.clone())
 }
 
-/// What the records say of the rounds that count.
+/// What the records say before the transfers of the second round.
+pub(super) fn again_plan<'a>(ctx: &Ctx<'a>) -> RecordPlan<'a> {
+    plan_of(ctx, ctx.facts.disks_described(), ctx.facts.instances_described())
+}
+
+/// What the records say in the end.
 pub(super) fn final_plan<'a>(ctx: &Ctx<'a>) -> RecordPlan<'a> {
+    let plan = plan_of(ctx, ctx.facts.final_disks(), ctx.facts.final_instances());
+    RecordPlan { left_out: ctx.facts.failures(ctx.params), ..plan }
+}
+
+fn plan_of<'a>(
+    ctx: &Ctx<'a>,
+    disks: Vec<(Round, Disk<'a>)>,
+    instances: BTreeMap<Branch, &'a InstanceDescription>,
+) -> RecordPlan<'a> {
     let facts = ctx.facts;
     let lineages = facts.first.lineages.as_ref().expect("records are written once the lineages are leased");
-    let leases =
-        facts.final_disks().into_iter().map(|(round, disk)| facts.round(round).lease(disk.index).clone());
+    let leases = disks.into_iter().map(|(round, disk)| facts.round(round).lease(disk.index).clone());
     let lineages = LineagesAcquired { disks: leases.collect(), ..*lineages };
-    record_plan(ctx, facts.final_instances().into_values().collect(), lineages)
+    record_plan(ctx, instances.into_values().collect(), lineages)
 }
 
 fn record_plan<'a>(
@@ -239,7 +305,7 @@ fn record_plan<'a>(
     lineages: LineagesAcquired,
 ) -> RecordPlan<'a> {
     let begun = ctx.facts.begun.as_ref().expect("records are written once the snapshot began");
-    RecordPlan { params: ctx.params, begun, instances, lineages }
+    RecordPlan { params: ctx.params, begun, instances, lineages, left_out: Vec::new() }
 }
 
 pub(super) fn text(id: Option<&impl ToString>) -> String {

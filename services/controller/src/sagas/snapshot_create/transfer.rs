@@ -6,38 +6,54 @@ use proto::common::v1::LocalMoment;
 use proto::convert::PlacedAt;
 use saga::{Branch, Direction, Step};
 
+use super::cut::freeze_step;
+use super::left_out::{Stage, may_fail};
 use super::round::{self, Disk, Round, text};
 use super::{Ctx, Facts, Params, SnapshotCreate};
 use crate::sagas::remote::{Codes, Remote, Tolerance};
-use crate::sagas::{Output, Request, answer, budget, job_id};
+use crate::sagas::{Output, answer, budget, job_id};
+
+/// The datamover's word for what a user did to the instance meanwhile.
+const POINT_IN_TIME_LOST: &str = "POINT_IN_TIME_LOST";
 
 // transfer_disks
 
 pub(super) fn transfer_disks(round: Round) -> Step<SnapshotCreate> {
     Step::new(step_name(round))
-        .branches(move |_: &Params, facts: &Facts| round::count(facts.round(round).disks_cut().len()))
+        // The workload is serial: now the next instance.
+        .repeats_from(freeze_step(round))
+        .branches(move |_: &Params, facts: &Facts| {
+            let disks = facts.round(round).disks_cut();
+            facts.due(round, disks.iter().map(|disk| disk.instance_index))
+        })
         .action(move |ctx: &Ctx, branch| {
+            let place = ctx.facts.round(round).disks_cut()[usize::from(branch)].instance_index;
             let remote = transfer_disk(ctx, round, branch);
-            match round {
+            let remote = match round {
                 // Its instance is cut once more.
                 Round::First => remote.tolerating(Tolerance {
                     attempts_max: 1,
-                    codes: Codes::Only(&["POINT_IN_TIME_LOST"]),
+                    codes: Codes::Only(&[POINT_IN_TIME_LOST]),
                     instead: None,
                 }),
                 Round::Again => remote,
-            }
-            .into()
+            };
+            may_fail(ctx, place, budget::TRANSFER_ATTEMPTS, remote).into()
         })
         .learn(move |facts: &mut Facts, branch, output: &Output| {
             let disk = facts.round(round).disks_cut()[usize::from(branch)].index;
             let known = facts.round_mut(round);
             match output {
-                Output::Tolerated(failure) => drop(known.lost.insert(disk, failure.message.clone())),
-                answered => known.transferred.extend(answer::transferred(answered).map(|it| (disk, it))),
+                Output::Failed(failure) if round == Round::First && failure.code == POINT_IN_TIME_LOST => {
+                    known.lost.insert(disk, failure.message.clone());
+                }
+                output => {
+                    known.note_failure_of_disk(disk, Stage::Transfer, output);
+                    known.transferred.extend(answer::transferred(output).map(|it| (disk, it)));
+                }
             }
         })
-        .undo("purge_transfers", move |ctx: &Ctx, branch| purge_transfer(ctx, round, branch))
+        .undo("purge_transfers", move |ctx: &Ctx, branch| purge_transfer(ctx, round, branch).into())
         .attempts_max(budget::TRANSFER_ATTEMPTS)
         .deadline(budget::DISPATCH_DEADLINE)
 }
@@ -75,7 +91,7 @@ fn local_moment(ctx: &Ctx, round: Round, disk: &Disk) -> LocalMoment {
 }
 
 /// Stops the transfer on the host that has it, bars its late attempts, and removes its objects.
-pub(super) fn purge_transfer(ctx: &Ctx, round: Round, branch: Branch) -> Request {
+pub(super) fn purge_transfer(ctx: &Ctx, round: Round, branch: Branch) -> Remote {
     let facts = ctx.facts.round(round);
     let disk = facts.disks_cut()[usize::from(branch)];
     let transfer_job = job_id(ctx.saga_id, step_name(round), branch, Direction::Action);
@@ -87,7 +103,7 @@ pub(super) fn purge_transfer(ctx: &Ctx, round: Round, branch: Branch) -> Request
         ..Default::default()
     };
     let otherwise = PlacedAt::Target(ctx.params.target_id);
-    Remote::where_it_ran(transfer_job, otherwise, command, disk.subject()).into()
+    Remote::where_it_ran(transfer_job, otherwise, command, disk.subject())
 }
 
 const fn step_name(round: Round) -> &'static str {
@@ -98,19 +114,23 @@ const fn step_name(round: Round) -> &'static str {
 
 pub(super) fn verify_manifests() -> Step<SnapshotCreate> {
     Step::new("verify_manifests")
-        .branches(|_: &Params, facts: &Facts| round::count(facts.final_disks().len()))
+        .branches(|_: &Params, facts: &Facts| round::count(facts.disks_to_verify().len()))
         .action(|ctx: &Ctx, branch| {
-            let (round, disk) = ctx.facts.final_disks()[usize::from(branch)];
+            let (round, disk) = ctx.facts.disks_to_verify()[usize::from(branch)];
             let command = cmd::VerifyManifest {
                 target_id: ctx.params.target_id.to_string(),
                 lineage_id: ctx.facts.round(round).lease(disk.index).lineage_id.to_string(),
                 snapshot_id: ctx.params.snapshot_id.to_string(),
                 ..Default::default()
             };
-            Remote::placed(PlacedAt::Target(ctx.params.target_id), command, disk.subject()).into()
+            let remote = Remote::placed(PlacedAt::Target(ctx.params.target_id), command, disk.subject());
+            may_fail(ctx, disk.instance_index, budget::MOVER_CALL_ATTEMPTS, remote).into()
         })
         .learn(|facts: &mut Facts, branch, output: &Output| {
-            facts.verified_digests.extend(answer::verified_digest(output).map(|digest| (branch, digest)));
+            let (round, disk) = facts.disks_to_verify()[usize::from(branch)];
+            let (disk, known) = (disk.index, facts.round_mut(round));
+            known.note_failure_of_disk(disk, Stage::Verify, output);
+            known.verified_digests.extend(answer::verified_digest(output).map(|digest| (disk, digest)));
         })
         .attempts_max(budget::MOVER_CALL_ATTEMPTS)
         .deadline(budget::MOVER_LONG_DEADLINE)

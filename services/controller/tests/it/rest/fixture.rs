@@ -144,6 +144,8 @@ impl Service {
                 status: PartStatus::Available,
                 consistency: None,
                 description_json: serde_json::to_string(&description).unwrap(),
+                error_code: None,
+                error_message: None,
             };
             tx.insert_snapshot_instance(&part).await.unwrap();
             for disk in description.disks {
