@@ -22,15 +22,13 @@ impl Toy {
         }
         let dispatched = |branch: &Branch| state.attempt(last, *branch, Direction::Action) > 0;
         let laps = (0..self.branches[usize::from(last)]).take_while(dispatched).count();
-        total.min(Branch::try_from(laps).unwrap() + 1)
+        total.min(Branch::try_from(laps).expect("a toy is small") + 1)
     }
 
     /// The first and the last step of the stretch that is repeated.
     pub(crate) fn stretch(&self) -> Option<(StepIndex, StepIndex)> {
-        let found = (0..)
-            .zip(&self.shape.steps)
-            .find_map(|(last, step)| step.repeats_from.map(|first| (first, last)));
-        found
+        let mut numbered = (0..).zip(&self.shape.steps);
+        numbered.find_map(|(last, step)| step.repeats_from.map(|first| (first, last)))
     }
 
     /// Where a branch stands in the order of the way forward; what is in parallel stands together.

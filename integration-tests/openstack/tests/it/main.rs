@@ -20,6 +20,7 @@ mod leaving;
 mod local_disks;
 mod mixed_disks;
 mod notifications;
+mod partial;
 mod placement;
 mod protecting;
 mod registration;

@@ -34,8 +34,8 @@ pub enum CatalogOp {
     /// to uploading. Answer: `InstanceChecked`.
     CheckInstance {
         params: snapshot_create::Params,
-        before: InstanceDescription,
-        after: InstanceDescription,
+        before: Box<InstanceDescription>,
+        after: Box<InstanceDescription>,
         when_changed: WhenChanged,
     },
     /// The pivot: every lease still ours, every manifest as transferred, and the snapshot is available.

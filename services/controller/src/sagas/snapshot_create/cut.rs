@@ -272,8 +272,8 @@ pub(super) fn check_instances(round: Round) -> Step<SnapshotCreate> {
             let (place, facts) = (member(ctx.facts, round, Stage::Check, branch), ctx.facts.round(round));
             CatalogOp::CheckInstance {
                 params: ctx.params.clone(),
-                before: facts.instances[&place].clone(),
-                after: facts.instances_after[&place].clone(),
+                before: Box::new(facts.instances[&place].clone()),
+                after: Box::new(facts.instances_after[&place].clone()),
                 when_changed: match round {
                     Round::First => WhenChanged::CutAgain,
                     Round::Again if may_leave_out(ctx, place) => WhenChanged::LeaveOut,

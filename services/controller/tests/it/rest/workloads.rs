@@ -1,7 +1,7 @@
 //! Workloads.
 
-use model::WorkloadId;
-use rest_api::{LooseBool, NewWorkload, NewWorkloadInstance};
+use model::{KeepBase, WorkloadId, WorkloadType};
+use rest_api::{LooseBool, NewWorkload, NewWorkloadInstance, WorkloadChange};
 use serde_json::json;
 
 use super::check_refused;
@@ -27,6 +27,43 @@ async fn a_workload_is_created_listed_and_shown() {
     assert_eq!(ids, service.instances[..2]);
     assert_eq!(shown.summary.created_at.to_string().len(), "2026-01-31T23:59:59.000000".len());
     assert_eq!(shown.jobschedule, json!({"enabled": false}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_are_given_at_first_and_changed_later_each_by_itself() {
+    let service = Service::start().await;
+    let ids: Vec<String> = service.instances[..2].iter().rev().map(ToString::to_string).collect();
+    let mut new = make_new(&ids);
+    new.metadata.insert("allow_partial".to_owned(), json!("true"));
+    new.workload_type_id = Some("f82ce76f-17fe-438b-aa37-7a023058e50d".to_owned());
+    let created = service.client.create_workload(new).await.unwrap();
+    assert!(created.allow_partial, "as T4O's metadata carry it");
+    assert_eq!(created.workload_type, WorkloadType::Serial, "by T4O's id");
+    let id = created.summary.id;
+    let shown = service.client.show_workload(id).await.unwrap();
+    let order: Vec<String> = shown.instances.iter().map(|instance| instance.id.to_string()).collect();
+    assert_eq!(order, ids, "the order in which they were named");
+    let renamed = WorkloadChange { name: Some("shop".to_owned()), ..WorkloadChange::default() };
+    let changed = service.client.change_workload(id, renamed).await.unwrap();
+    assert_eq!((changed.summary.name.as_str(), changed.allow_partial), ("shop", true));
+    let change = WorkloadChange {
+        allow_partial: Some(LooseBool(false)),
+        workload_type: Some(WorkloadType::Parallel),
+        keep_base: Some(KeepBase::Never),
+        ..WorkloadChange::default()
+    };
+    let changed = service.client.change_workload(id, change).await.unwrap();
+    assert_eq!(
+        (changed.allow_partial, changed.workload_type, changed.keep_base),
+        (false, WorkloadType::Parallel, KeepBase::Never)
+    );
+    assert_eq!(changed.summary.workload_type_id, "2ddd528d-c9b4-4d7e-8722-cc395140255a");
+    let instances =
+        WorkloadChange { instances: vec![NewWorkloadInstance(ids[0].clone())], ..WorkloadChange::default() };
+    check_refused(service.client.change_workload(id, instances).await, 400, "NOT_SUPPORTED", "instances");
+    let unknown = WorkloadId::from_uuid(runtime::Entropy.uuid());
+    let outcome = service.client.change_workload(unknown, WorkloadChange::default()).await;
+    check_refused(outcome, 404, "WORKLOAD_NOT_FOUND", &unknown.to_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]
