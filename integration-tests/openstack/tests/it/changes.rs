@@ -13,12 +13,12 @@ use openstack_tests::lab::Lab;
 use openstack_tests::phase::Phase;
 use openstack_tests::project::Project;
 use openstack_tests::rbd;
-use openstack_tests::site::Site;
+use openstack_tests::site::{Pace, Site};
 use rest_api::{Snapshot, SnapshotDisk};
 use rustix::process::Signal;
 
 /// A disk of some hundred MiB takes half a minute.
-const RATE_MIB_PER_S: u64 = 6;
+const SLOW: Pace = Pace::Slow { rate_mib_per_s: 6 };
 const GIB: u64 = 1 << 30;
 
 fn devices(snapshot: &Snapshot) -> Vec<(&str, u64)> {
@@ -153,7 +153,7 @@ fn disks_that_users_attach_detach_and_extend_leave_each_snapshot_with_its_own_po
     let second = stage.make_volume("second")?;
     stage.attach(&second)?;
     guest.run("dd if=/dev/urandom of=/dev/vdb bs=1M count=48 2>/dev/null; sync")?;
-    let site = Site::open_slow(&lab, &project, RATE_MIB_PER_S)?;
+    let site = Site::open_at(&lab, &project, SLOW)?;
     let instance: InstanceId = server.parse()?;
     let workload = site.world.create_workload("web", &[instance])?;
     let third = stage.make_volume("third")?;
@@ -203,7 +203,7 @@ fn a_local_disk_keeps_its_point_in_time_while_volumes_come_and_go() -> Result<()
     let server = project.create_local_server("db")?;
     let stage = Stage { project: &project, server: &server };
     Guest::wait_for(&server)?.write_file("/var/lib/mark", 64)?;
-    let site = Site::open_slow(&lab, &project, RATE_MIB_PER_S)?;
+    let site = Site::open_at(&lab, &project, SLOW)?;
     let workload = site.world.create_workload("db", &[server.parse()?])?;
     let volume = stage.make_volume("data")?;
     drop(phase);

@@ -9,10 +9,10 @@ use openstack_tests::hypervisor::{LocalDisk, bitmaps, checkpoints, copy_file};
 use openstack_tests::lab::Lab;
 use openstack_tests::phase::Phase;
 use openstack_tests::project::Project;
-use openstack_tests::site::Site;
+use openstack_tests::site::{Pace, Site};
 use rest_api::{LooseBool, Snapshot, SnapshotInstance, WorkloadChange};
 
-const RATE_MIB_PER_S: u64 = 6;
+const SLOW: Pace = Pace::Slow { rate_mib_per_s: 6 };
 
 fn change(site: &Site, workload: WorkloadId, change: WorkloadChange) -> Result<()> {
     let changed = site.world.block_on(site.world.client.change_workload(workload, change))?;
@@ -45,7 +45,7 @@ fn an_instance_that_fails_is_left_out_and_the_other_is_saved() -> Result<()> {
     let (one, other): (InstanceId, InstanceId) = (first.parse()?, second.parse()?);
     let guest = Guest::wait_for(&second)?;
     Guest::wait_for(&first)?;
-    let site = Site::open_slow(&lab, &project, RATE_MIB_PER_S)?;
+    let site = Site::open_at(&lab, &project, SLOW)?;
     let workload = site.world.create_workload("both", &[one, other])?;
     drop(phase);
 
