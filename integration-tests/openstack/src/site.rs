@@ -25,21 +25,12 @@ const TRUSTEE_ROLE: &str = "member";
 const QUICK: Timing = Timing { base_look_ms: 3_000, ..Timing::quick() };
 
 /// How fast bytes move, and how long a step is waited for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub enum Pace {
+    #[default]
     Full,
     /// Slow enough to act in the middle of a transfer. A step that gets no answer is given up after a minute.
-    Slow {
-        rate_mib_per_s: u64,
-    },
-}
-
-/// How it is run.
-#[derive(Debug, Default)]
-struct Manner {
-    pace: Pace,
-    notifications: Option<String>,
-    run_as: Option<RunAs>,
+    Slow { rate_mib_per_s: u64 },
 }
 
 impl Pace {
@@ -149,6 +140,14 @@ impl Site {
         drop((scratch, dir));
         people.close()
     }
+}
+
+/// How it is run.
+#[derive(Debug, Default)]
+struct Manner {
+    pace: Pace,
+    notifications: Option<String>,
+    run_as: Option<RunAs>,
 }
 
 fn log_in(project: &Project) -> Result<(Owner, SecretString)> {

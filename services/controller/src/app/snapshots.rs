@@ -1,6 +1,8 @@
 //! Snapshots: taking, listing, showing, cancelling.
 
-use catalog::{SnapshotDiskRow, SnapshotFilter, SnapshotInstanceRow, SnapshotRow, Tx, WorkloadInstanceRow};
+use catalog::{
+    SnapshotDiskRow, SnapshotFilter, SnapshotInstanceRow, SnapshotRow, Tx, WorkloadInstanceRow, WorkloadRow,
+};
 use model::{
     ByteCount, InstanceId, SagaId, SnapshotId, SnapshotKind, SnapshotState, WorkloadId, WorkloadState,
 };

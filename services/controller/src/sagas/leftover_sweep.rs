@@ -123,7 +123,7 @@ fn list_tagged() -> Step<LeftoverSweep> {
             Remote::cloud(command, format!("project {}", owner.project_id)).tolerating(reported()).into()
         })
         .learn(|facts: &mut Facts, branch, output: &Output| match output {
-            Output::Tolerated(failure) => drop(facts.unseen.insert(branch, failure.to_string())),
+            Output::Failed(failure) => drop(facts.unseen.insert(branch, failure.to_string())),
             answered => drop(facts.found.insert(branch, answer::tagged(answered))),
         })
         .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
@@ -179,7 +179,7 @@ fn remove(name: &'static str, is_ours: fn(Kind) -> bool) -> Step<LeftoverSweep> 
         .learn(move |facts: &mut Facts, branch, output: &Output| {
             let tag = removable(facts, is_ours)[usize::from(branch)].thing.tag.clone();
             match output {
-                Output::Tolerated(failure) => drop(facts.kept.insert(tag, failure.to_string())),
+                Output::Failed(failure) => drop(facts.kept.insert(tag, failure.to_string())),
                 _ if facts.removed.contains(&tag) => {}
                 _ => facts.removed.push(tag),
             }
