@@ -70,7 +70,12 @@ fn assert_same_bytes(lab: &Lab, project: &Project, site: &Site, snapshot: &Snaps
 fn snapshot_during(site: &Site, workload: WorkloadId, act: impl FnOnce() -> Result<()>) -> Result<Snapshot> {
     let id = site.world.start_snapshot(workload, true)?;
     site.world.wait_for_transfer_in_progress(id)?;
-    act()?;
+    // However slow the cloud is: bytes wait for it.
+    let mover = site.world.datamovers.values().next().context("there is a datamover")?;
+    mover.signal(Signal::STOP)?;
+    let acted = act();
+    mover.signal(Signal::CONT)?;
+    acted?;
     let status = site.world.block_on(site.world.client.show_snapshot(id))?.summary.status;
     ensure!(status == "uploading", "the user was done in mid-transfer, and it is {status}");
     finish(site, id)

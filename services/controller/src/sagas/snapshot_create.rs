@@ -96,7 +96,7 @@ pub struct Facts {
 
 impl Saga for SnapshotCreate {
     const KIND: &'static str = "snapshot_create";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const DEADLINE: Duration = budget::JOB_DEADLINE;
     type Params = Params;
     type Facts = Facts;
