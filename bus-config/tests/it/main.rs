@@ -63,7 +63,7 @@ fn dead_letters_of_a_queue_go_to_the_class_that_its_policy_names() {
             .and_then(|policy| policy.definition.get("dead-letter-routing-key"))
             .and_then(|key| key.as_str().map(str::to_owned));
         let expected = Class::of_queue(&queue.name)
-            .filter(|_| queue.name != queue::CTRL_HB)
+            .filter(|_| ![queue::CTRL_HB, queue::CTRL_EVT].contains(&queue.name.as_str()))
             .map(|class| format!("dead.{}", class.as_str()));
         assert_eq!(by_policy, expected, "{}", queue.name);
     }

@@ -48,7 +48,8 @@ impl BrokerUser {
 impl Drop for BrokerUser {
     fn drop(&mut self) {
         if let Err(error) = self.broker.control(&["delete_user", &self.name], "") {
-            eprintln!("the broker's user {} stays: {error:#}", self.name);
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr(), "the broker's user {} stays: {error:#}", self.name);
         }
     }
 }

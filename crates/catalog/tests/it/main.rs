@@ -6,6 +6,7 @@ mod contention;
 mod failure;
 mod fixture;
 mod lease;
+mod notifications;
 mod schema;
 mod service;
 mod state;

@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use catalog::{
     Catalog, DiskProgress, IntakeKeyRow, JobDirection, JobFilter, JobGrant, JobProgress, JobState,
-    LineageBaseRow, NotificationRow, OutboxDepth, PartStatus, RestoreFilter, SagaCount, SagaEventRow,
-    SagaFilter, ServiceKind, ServiceSign, SnapshotFilter, SubjectKind, TimerKind, TimerRow, TrustFilter,
-    TrustRow, TrustState, VolumeLeftRow, WorkloadFilter, WorkloadInstanceRow, WorkloadRow, statement_names,
+    LineageBaseRow, OutboxDepth, PartStatus, RestoreFilter, SagaCount, SagaEventRow, SagaFilter, ServiceKind,
+    ServiceSign, SnapshotFilter, TimerKind, TimerRow, TrustFilter, TrustRow, TrustState, VolumeLeftRow,
+    WorkloadFilter, WorkloadInstanceRow, WorkloadRow, statement_names,
 };
 use model::{
-    ByteCount, CloudChange, Consistency, InstanceId, LineageId, RestoreEvent, RestoreState, SnapshotEvent,
-    SnapshotId, SnapshotKind, SnapshotState, VolumeId, VolumeSnapshotId, WorkloadId, WorkloadType,
+    ByteCount, Consistency, InstanceId, LineageId, RestoreEvent, RestoreState, SnapshotEvent, SnapshotId,
+    SnapshotKind, SnapshotState, VolumeId, VolumeSnapshotId, WorkloadId, WorkloadType,
 };
 use runtime::{Clock as _, Entropy, SystemClock};
 
 use crate::fixture::*;
+use crate::notifications;
 
 #[tokio::test]
 async fn every_statement_runs_on_both_back_ends() {
@@ -169,7 +170,7 @@ async fn walk_snapshot(catalog: &Catalog, workload: &WorkloadRow) {
     assert_eq!(tx.list_lineage_snapshots(lineage.id).await.unwrap(), [row.id]);
     assert_eq!(tx.list_lineages(workload.id).await.unwrap()[0].latest_snapshot_id, Some(row.id));
     walk_lineage_base(&mut tx, lineage.id, row.id).await;
-    walk_notifications(&mut tx, workload.id, disk.volume_id.unwrap()).await;
+    notifications::walk(&mut tx, workload.id, disk.volume_id.unwrap()).await;
     assert!(tx.release_lineage_lease(lineage.id, row.saga_id).await.unwrap());
     tx.acquire_lineage_lease(lineage.id, row.saga_id).await.unwrap();
     tx.delete_lineage(lineage.id, row.saga_id).await.unwrap();
@@ -195,31 +196,6 @@ async fn walk_lineage_base(tx: &mut catalog::Tx, lineage_id: LineageId, snapshot
     assert_eq!(tx.list_kept_bases(Some(kept[0].workload_id)).await.unwrap(), kept);
     tx.delete_lineage_base(lineage_id).await.unwrap();
     assert_eq!(tx.get_lineage_base(lineage_id).await.unwrap(), None);
-}
-
-async fn walk_notifications(tx: &mut catalog::Tx, workload_id: WorkloadId, volume_id: VolumeId) {
-    assert_eq!(tx.workloads_of_volume(volume_id).await.unwrap(), [workload_id]);
-    let mut row = NotificationRow {
-        id: Entropy.uuid(),
-        workload_id,
-        subject_kind: SubjectKind::Volume,
-        subject_id: volume_id.uuid(),
-        change: CloudChange::Extended,
-        detail: "to 2 GiB".to_owned(),
-        happened_at: NOW,
-    };
-    assert!(tx.insert_notification(&row).await.unwrap());
-    let first = row.clone();
-    // Nova's two forms of one thing, a moment apart.
-    (row.id, row.happened_at) = (Entropy.uuid(), NOW.after(Duration::from_secs(2)));
-    assert!(!tx.insert_notification(&row).await.unwrap(), "told twice is kept twice");
-    assert_eq!(tx.list_notifications(workload_id, 9).await.unwrap(), [first]);
-    for number in 0..120 {
-        (row.id, row.happened_at) = (Entropy.uuid(), NOW.after(Duration::from_secs(300 * (number + 1))));
-        assert!(tx.insert_notification(&row).await.unwrap());
-    }
-    let kept = tx.list_notifications(workload_id, 1000).await.unwrap();
-    assert_eq!((kept.len(), kept[0].clone()), (100, row), "the newest are kept, and no more");
 }
 
 async fn walk_restore(catalog: &Catalog, workload: &WorkloadRow) {

@@ -29,6 +29,39 @@ fn wait_for_change(site: &Site, workload: WorkloadId, change: CloudChange, subje
     })
 }
 
+fn assert_shown(
+    project: &Project,
+    site: &Site,
+    workload: WorkloadId,
+    (server, volume): (&str, &str),
+) -> Result<()> {
+    let phase = Phase::begin("notifications: a volume grows, another comes and goes");
+    project.run(&["--os-volume-api-version", "3.42", "volume", "set", "--size", "2", volume])?;
+    let detail = wait_for_change(site, workload, CloudChange::Extended, volume)?;
+    ensure!(detail == "to 2 GiB", "{detail}");
+    let other = project.create_one(&["volume", "create", "--size", "1", "other"])?;
+    project.wait_for_status(&["volume"], &other, "available")?;
+    project.run(&["server", "add", "volume", server, &other])?;
+    let detail = wait_for_change(site, workload, CloudChange::VolumeAttached, server)?;
+    ensure!(detail.contains(&other), "{detail}");
+    project.run(&["server", "remove", "volume", server, &other])?;
+    let detail = wait_for_change(site, workload, CloudChange::VolumeDetached, server)?;
+    ensure!(detail.contains(&other), "{detail}");
+    drop(phase);
+
+    let phase = Phase::begin("notifications: the server is shelved, and then deleted");
+    project.run(&["server", "shelve", "--offload", "--wait", server])?;
+    wait_for_change(site, workload, CloudChange::Shelved, server)?;
+    project.run(&["server", "delete", "--wait", server])?;
+    wait_for_change(site, workload, CloudChange::Deleted, server)?;
+    let shown = site.world.cli(&["workload", "show", "web"]).output()?;
+    let shown = String::from_utf8(shown.stdout)?;
+    let line = shown.lines().find(|line| line.contains("deleted") && line.contains(server));
+    line.context("`workload show` says that the server was deleted")?;
+    drop(phase);
+    Ok(())
+}
+
 #[test]
 fn what_happens_in_the_cloud_is_shown_and_what_happens_here_is_told() -> Result<()> {
     let lab = Lab::from_env()?;
@@ -80,30 +113,7 @@ fn what_happens_in_the_cloud_is_shown_and_what_happens_here_is_told() -> Result<
     ensure!(told.priority == "info" && told.publisher_id.starts_with("holdfast."), "{told:?}");
     drop(phase);
 
-    let phase = Phase::begin("notifications: a volume grows, another comes and goes");
-    project.run(&["--os-volume-api-version", "3.42", "volume", "set", "--size", "2", &volume])?;
-    let detail = wait_for_change(&site, workload, CloudChange::Extended, &volume)?;
-    ensure!(detail == "to 2 GiB", "{detail}");
-    let other = project.create_one(&["volume", "create", "--size", "1", "other"])?;
-    project.wait_for_status(&["volume"], &other, "available")?;
-    project.run(&["server", "add", "volume", &server, &other])?;
-    let detail = wait_for_change(&site, workload, CloudChange::VolumeAttached, &server)?;
-    ensure!(detail.contains(&other), "{detail}");
-    project.run(&["server", "remove", "volume", &server, &other])?;
-    let detail = wait_for_change(&site, workload, CloudChange::VolumeDetached, &server)?;
-    ensure!(detail.contains(&other), "{detail}");
-    drop(phase);
-
-    let phase = Phase::begin("notifications: the server is shelved, and then deleted");
-    project.run(&["server", "shelve", "--offload", "--wait", &server])?;
-    wait_for_change(&site, workload, CloudChange::Shelved, &server)?;
-    project.run(&["server", "delete", "--wait", &server])?;
-    wait_for_change(&site, workload, CloudChange::Deleted, &server)?;
-    let shown = site.world.cli(&["workload", "show", "web"]).output()?;
-    let shown = String::from_utf8(shown.stdout)?;
-    let line = shown.lines().find(|line| line.contains("deleted") && line.contains(&server));
-    line.context("`workload show` says that the server was deleted")?;
-    drop(phase);
+    assert_shown(&project, &site, workload, (&server, &volume))?;
     site.close()?;
     // What the cloud's broker is left with: nothing of ours.
     let events = listener.finish()?;

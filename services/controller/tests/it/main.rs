@@ -18,3 +18,4 @@ mod rest;
 mod second_round;
 mod stopping;
 mod world;
+mod world_leaving;

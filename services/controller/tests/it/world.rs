@@ -9,8 +9,7 @@ use controller::sagas::catalog_op::{
     CatalogAnswer, CatalogOp, Checked, LineageLease, LineagesAcquired, PinnedDisk, PinnedInstance,
     SnapshotBegun, SnapshotPinned,
 };
-use controller::sagas::clearing::{ClearingBegun, TaggedBase};
-use controller::sagas::leftover_sweep::{Kind, Leftover, LeftoverSweep, Tagged, Whose};
+use controller::sagas::leftover_sweep::LeftoverSweep;
 use controller::sagas::remote::Command;
 use controller::sagas::restore_new::RestoreNew;
 use controller::sagas::snapshot_create::SnapshotCreate;
@@ -372,39 +371,6 @@ impl World {
         }
     }
 
-    /// The same, of the sagas that take away.
-    fn record_leaving(&mut self, op: &CatalogOp) -> CatalogAnswer {
-        match op {
-            CatalogOp::ForgetOrphanedBases { .. } => CatalogAnswer::BasesOrphaned(Vec::new()),
-            CatalogOp::BeginClearing(_) => {
-                self.create("begun".to_owned());
-                let base = |number| TaggedBase {
-                    subject: "a volume".to_owned(),
-                    tag: format!("saga/step/{number}"),
-                };
-                CatalogAnswer::ClearingBegun(ClearingBegun {
-                    user_id: "alice".parse().unwrap(),
-                    instance_ids: vec![InstanceId::from_uuid(make_uuid(10))],
-                    bases: vec![base(0), base(1)],
-                })
-            }
-            CatalogOp::EndClearing(_) | CatalogOp::RecordReset(_) | CatalogOp::RecordDelete(_) => {
-                self.forget("begun")
-            }
-            CatalogOp::LeaseBases(params) => {
-                self.create("leases".to_owned());
-                CatalogAnswer::BasesLeased((0..params.bases.len()).collect())
-            }
-            // One of each kind, whatever was found.
-            CatalogOp::JudgeLeftovers { .. } => {
-                let kinds = [Kind::Instance, Kind::Volume, Kind::VolumeSnapshot].into_iter();
-                CatalogAnswer::LeftoversJudged(kinds.zip(0..).map(leftover).collect())
-            }
-            CatalogOp::ReleaseBaseLeases(_) | CatalogOp::RecordBaseRelease { .. } => self.forget("leases"),
-            other => panic!("nobody asks for {other:?} here"),
-        }
-    }
-
     fn serve(&mut self, request: Request) -> Output {
         match request {
             Request::Remote(remote) => match self.loss(&remote.command) {
@@ -420,7 +386,7 @@ impl World {
         }
     }
 
-    fn create(&mut self, name: String) -> Answer {
+    pub(super) fn create(&mut self, name: String) -> Answer {
         let drawn = &mut self.drawn;
         let id = *self.things.entry(name).or_insert_with(|| {
             *drawn += 1;
@@ -434,7 +400,7 @@ impl World {
         done()
     }
 
-    fn forget(&mut self, name: &str) -> CatalogAnswer {
+    pub(super) fn forget(&mut self, name: &str) -> CatalogAnswer {
         self.things.remove(name);
         CatalogAnswer::Done
     }
@@ -459,17 +425,6 @@ macro_rules! plays {
     )*};
 }
 plays!(SnapshotCreate, RestoreNew, WorkloadReset, WorkloadDelete, BaseRelease, LeftoverSweep);
-
-fn leftover((kind, number): (Kind, u32)) -> Leftover {
-    let (id, name) = (number.to_string(), "left".to_owned());
-    Leftover {
-        owner: Whose { project_id: "acme".parse().unwrap(), user_id: "alice".parse().unwrap() },
-        thing: Tagged { kind, id, name, tag: format!("saga/step/{number}") },
-        age_seconds: Some(1),
-        why: "its saga ended".to_owned(),
-        may_be_removed: true,
-    }
-}
 
 fn pinned_disk(instance_id: InstanceId, disk: &DiskDescription) -> PinnedDisk {
     PinnedDisk {
