@@ -61,7 +61,7 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
         ),
         status: board.clone(),
     };
-    let outlet = start_notifications(&service, &config, &catalog)?;
+    let outlet = start_notifications(&service, &config, &state)?;
     let tick = config.timing.tick();
     let signs = Signs::new(catalog.clone(), Arc::clone(&clock), config.timing.lease_ttl());
     let gatherer = gatherer(&service, &config, (catalog.clone(), Arc::clone(&clock)))?;
@@ -92,14 +92,13 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
 fn start_notifications(
     service: &Service,
     config: &Config,
-    catalog: &Catalog,
+    state: &AppState,
 ) -> Result<Option<Outlet>, StartError> {
     let Some(section) = &config.notifications else { return Ok(None) };
     let bus = section.to_bus_config(service.name()).map_err(|error| usage(&error))?;
     let session = Session::start(bus).map_err(|error| usage(&error))?;
     if !section.exchanges.is_empty() {
-        let kept = (catalog.clone(), Entropy);
-        notification_listener::start(service, &session, section, kept, wiring::read_notification);
+        notification_listener::start(service, &session, section, state.clone(), wiring::read_notification);
     }
     let outlet = (!section.emit_exchange.is_empty())
         .then(|| Outlet::new(&session, &section.emit_exchange, &section.emit_topic));

@@ -10,7 +10,7 @@ use catalog::{
 };
 use model::{
     ByteCount, Consistency, InstanceId, LineageId, RestoreEvent, RestoreState, SnapshotEvent, SnapshotId,
-    SnapshotKind, SnapshotState, VolumeId, VolumeSnapshotId, WorkloadId, WorkloadType,
+    SnapshotKind, SnapshotState, VolumeId, VolumeSnapshotId, WorkloadType,
 };
 use runtime::{Clock as _, Entropy, SystemClock};
 

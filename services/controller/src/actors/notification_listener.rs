@@ -1,18 +1,21 @@
-//! Listens to what the cloud tells of itself, and notes what happened to protected instances and volumes. What is not heard
-//! is found by the next look: nothing relies on it.
+//! Listens to what the cloud tells of itself, and notes what happened to protected instances and volumes. Of what was deleted
+//! or detached, kept bases go at once, so that users can delete their volumes. What is not heard `base_keeper` finds later:
+//! nothing relies on it.
 
 use std::time::Duration;
 
 use bus::{Heard, Listen, Listener, Session};
-use catalog::{Catalog, NotificationRow, SubjectKind};
+use catalog::{NotificationRow, SubjectKind};
 use cloud::{Notification, Subject};
-use model::WorkloadId;
-use runtime::Entropy;
+use model::{CloudChange, WorkloadId};
+use service_kit::telemetry::Chain;
 use service_kit::{Drain, Service, drill};
 
 use super::patience::patiently;
+use crate::app::bases::{self, Which};
 use crate::config::NotificationsSection;
 use crate::engine;
+use crate::state::AppState;
 
 /// A burst of a large site; beyond it the oldest go.
 const MESSAGES_MAX: u32 = 10_000;
@@ -27,7 +30,7 @@ pub fn start(
     service: &Service,
     session: &Session,
     section: &NotificationsSection,
-    (catalog, entropy): (Catalog, Entropy),
+    state: AppState,
     read: Read,
 ) {
     let listener = session.listen(Listen {
@@ -42,12 +45,11 @@ pub fn start(
         messages_max: MESSAGES_MAX,
     });
     let drain = service.drain();
-    service.supervise("notification_listener", listen(listener, drain, Ears { catalog, entropy, read }));
+    service.supervise("notification_listener", listen(listener, drain, Ears { state, read }));
 }
 
 struct Ears {
-    catalog: Catalog,
-    entropy: Entropy,
+    state: AppState,
     read: Read,
 }
 
@@ -86,7 +88,10 @@ impl Ears {
             })
             .await;
             match noted {
-                Ok(workloads) => tell_noted(&notification, &workloads),
+                Ok(workloads) => {
+                    tell_noted(&notification, &workloads);
+                    self.release_bases(&notification, drain).await;
+                }
                 // It comes again over the next connection.
                 Err(_) if drain.has_begun() => return,
                 Err(refusal) => tracing::warn!(?refusal, "a notification of the cloud could not be noted"),
@@ -95,9 +100,28 @@ impl Ears {
         heard.done().await;
     }
 
+    async fn release_bases(&self, notification: &Notification, drain: &mut Drain) {
+        if !matches!(notification.change, CloudChange::Deleted | CloudChange::VolumeDetached) {
+            return;
+        }
+        let which = match notification.subject {
+            Subject::Instance(id) => Which::OfInstance(id),
+            Subject::Volume(id) => Which::OfVolume(id),
+        };
+        tokio::select! {
+            biased; // both are cancel safe: what a look began to write is rolled back
+            () = drain.begun() => {}
+            released = bases::release_needless(&self.state, which) => {
+                if let Err(error) = released {
+                    tracing::warn!(error = %Chain(&error), "kept bases could not be looked at, will try again");
+                }
+            }
+        }
+    }
+
     /// Notes it at each workload that it concerns; gives those that did not know.
     async fn note(&self, notification: &Notification) -> Result<Vec<WorkloadId>, catalog::Error> {
-        let mut tx = self.catalog.begin().await?;
+        let mut tx = self.state.catalog.begin().await?;
         let (subject_kind, subject_id, workloads) = match notification.subject {
             Subject::Instance(id) => {
                 let found = tx.get_workload_instance(id).await?;
@@ -108,7 +132,7 @@ impl Ears {
         let mut told = Vec::new();
         for workload_id in workloads {
             let row = NotificationRow {
-                id: self.entropy.uuid(),
+                id: self.state.entropy.uuid(),
                 workload_id,
                 subject_kind,
                 subject_id,
