@@ -91,6 +91,7 @@ compute_driver = libvirt.LibvirtDriver
 cpu_allocation_ratio = 16.0
 ram_allocation_ratio = 1.5
 disk_allocation_ratio = 4.0
+allow_resize_to_same_host = true
 reserved_host_memory_mb = 512
 resume_guests_state_on_host_boot = true
 # Volumes are made and networks plugged slowly on a busy machine.
