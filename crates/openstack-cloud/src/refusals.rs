@@ -2,7 +2,7 @@
 //! added to a workload and at every snapshot. Pure. The table for people is docs/instance-states.md.
 
 use cloud::{DiskDescription, InstanceDescription};
-use model::{ErrorClass, Failure};
+use model::{ErrorClass, Failure, VolumeId};
 
 use crate::wire::cinder;
 
@@ -68,10 +68,16 @@ pub(crate) fn check_volume(volume: &cinder::Volume) -> Result<(), Failure> {
     }
     if status.contains("error") {
         let message = format!(
-            "volume {name} ({id}) is in state {status}: have it repaired and its state reset, or exclude it"
+            "volume {} is in state {status}: have it repaired and its state reset, or exclude it",
+            called(name, id)
         );
         return Err(Failure::permanent("VOLUME_IN_ERROR", message));
     }
-    let message = format!("volume {name} ({id}) is in state {status}: wait until it is in use again");
+    let message = format!("volume {} is in state {status}: wait until it is in use again", called(name, id));
     Err(Failure::new(ErrorClass::Contention, "VOLUME_BUSY", message))
+}
+
+/// A volume's name may be empty.
+fn called(name: &str, id: &VolumeId) -> String {
+    if name.is_empty() { id.to_string() } else { format!("{name} ({id})") }
 }

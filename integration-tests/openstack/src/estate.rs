@@ -7,10 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use integration_tests::disks::{Digest, digest};
 use integration_tests::readback::TargetReader;
 use integration_tests::wait;
-use model::{InstanceId, LineageId, ProjectId, SnapshotId, WorkloadId};
-use rest_api::{Client, Endpoint, Saga, Snapshot};
-use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::Value;
+use model::{InstanceId, LineageId, SnapshotId, WorkloadId};
+use rest_api::Snapshot;
 
 use crate::guest::Guest;
 use crate::hypervisor::{LocalDisk, bitmaps, checkpoints, copy_file, state, virsh};
@@ -21,7 +19,6 @@ use crate::site::{Pace, Site};
 
 /// Some 40 MiB of each disk are in use: transfers take ten seconds and more.
 const RATE_MIB_PER_S: u64 = 4;
-const STUCK_MAX: Duration = Duration::from_secs(180);
 /// What appears late is swept within it.
 const SETTLE_MAX: Duration = Duration::from_secs(120);
 
@@ -76,51 +73,6 @@ impl Estate {
         let id = self.site.world.start_snapshot(self.workload, true)?;
         self.site.world.wait_for_transfer_in_progress(id)?;
         Ok(id)
-    }
-
-    /// Waits until the saga of a snapshot cannot go on by itself.
-    pub fn wait_for_stuck_saga(&self, id: SnapshotId) -> Result<Saga> {
-        let operator = self.operator()?;
-        let row = self.site.world.block_on(operator.list_sagas(None, true))?;
-        let saga = row
-            .into_iter()
-            .find(|row| row.object_id == id.to_string())
-            .context("the snapshot has a saga")?
-            .id;
-        let stuck = wait::until(STUCK_MAX, &format!("saga {saga} is stuck"), || {
-            let saga = self.site.world.block_on(operator.show_saga(saga))?;
-            Ok((saga.summary.phase == "stuck").then_some(saga))
-        });
-        stuck.with_context(|| self.site.world.logs())
-    }
-
-    /// Runs the command line as the cloud's administrator.
-    pub fn operate(&self, arguments: &[&str]) -> Result<()> {
-        let (project, token) = self.operator_token()?;
-        let endpoint = self.site.world.client.endpoint().to_string();
-        let mut command = self.site.world.cli(arguments);
-        command.env("HOLDFAST_ENDPOINT", format!("{}/v1/{project}", endpoint.trim_end_matches('/')));
-        let output = command.env("HOLDFAST_TOKEN", token.expose_secret()).output()?;
-        ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    }
-
-    /// Lets the user log in again.
-    pub fn renew_token(&mut self) -> Result<()> {
-        self.site.renew_token(&self.project)
-    }
-
-    fn operator(&self) -> Result<Client> {
-        let (project, token) = self.operator_token()?;
-        let endpoint = self.site.world.client.endpoint().to_string();
-        Ok(Client::new(Endpoint::parse(endpoint.trim_end_matches('/'), Some(&project))?, &token)?)
-    }
-
-    fn operator_token(&self) -> Result<(ProjectId, SecretString)> {
-        let issued = self.lab.admin(&["token", "issue", "-f", "json"], "")?;
-        let issued: Value = serde_json::from_str(&issued)?;
-        let text = |key: &str| issued[key].as_str().with_context(|| format!("the token has no {key}"));
-        Ok((text("project_id")?.parse()?, SecretString::from(text("id")?.to_owned())))
     }
 
     /// The listings of the project, and the state of disks and guests on their host; of instances that are gone, nothing.

@@ -41,8 +41,11 @@ fn the_help_of_every_command_has_examples_of_that_command() {
     walk(&[], &mut leaves);
     let expected = [
         "workload create",
+        "workload modify",
         "workload list",
         "workload show",
+        "workload reset",
+        "workload delete",
         "snapshot create",
         "snapshot list",
         "snapshot show",

@@ -186,7 +186,9 @@ async fn sagas_are_drawn_cancelled_and_settled_with_a_reason_only() {
         let live = holdfast(&service, arguments).await;
         assert!(live.stdout.contains("describe_instances\\nrunning"), "{live:?}");
     }
-    holdfast(&service, &["saga", "graph", "nothing"]).await.check_refused(3, "kinds are restore_new");
+    holdfast(&service, &["saga", "graph", "nothing"])
+        .await
+        .check_refused(3, "leftover_sweep, restore_new, snapshot_create");
     for verb in ["retry", "skip", "abandon"] {
         assert_eq!(holdfast_as(&service, ADMIN, &["saga", verb, &saga]).await.exit, 2, "without a reason");
         let blank = ["saga", verb, &saga, "--reason", " "];

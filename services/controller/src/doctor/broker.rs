@@ -143,6 +143,7 @@ mod tests {
                 "holdfast-ctrl" => [queue::CTRL_REP, queue::CTRL_CLOUD].contains(&queue.name.as_str()),
                 "holdfast-dmapi" => queue.name == queue::DMAPI,
                 "holdfast-dead" => queue.name.contains(".dead."),
+                "holdfast-evt" => queue.name == queue::CTRL_EVT,
                 name => name == "holdfast-hb" && queue.name == queue::CTRL_HB,
             });
             let policy = policy.expect("each queue of the base has one");

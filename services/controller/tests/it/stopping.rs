@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use catalog::{SagaEventRow, TimerKind};
+use catalog::{LineageBaseRow, NewLineage, SagaEventRow, TimerKind};
 use controller::engine::{Incoming, Verdict};
 use controller::sagas::restore_new::RestoreNew;
 use controller::sagas::snapshot_create::SnapshotCreate;
-use model::{Failure, RestoreState, SagaId, SnapshotState, WorkloadState, WorkloadType};
+use model::{
+    ByteCount, Failure, InstanceId, LineageId, RestoreState, SagaId, SnapshotId, SnapshotState,
+    VolumeSnapshotId, WorkloadState, WorkloadType,
+};
 use saga::{Ignored, OperatorVerb, Saga as _, SagaState, StepKind};
 use serde_json::Value;
 
 use crate::harness::{Harness, Sent, decide, play_until, user, workload_id};
-use crate::world::World;
+use crate::world::{World, make_uuid};
 
 /// Longer than any saga has rounds of commands.
 const ROUNDS_MAX: usize = 40;
@@ -67,6 +70,7 @@ impl Stage {
         harness.start_snapshot().await;
         harness.play(|_| None).await;
         let before = harness.world.things();
+        plant_base_of_instance_that_left(&harness).await;
         harness.world = harness.world.with_every_fate();
         let (saga_id, _) = harness.start_snapshot().await;
         Self { harness, saga_id, before, is_snapshot: true }
@@ -184,14 +188,42 @@ async fn check_stops(kind: &str, stop: &Incoming, status: &str, code: &str) {
     // What the catalog does is done within one event: no saga rests there.
     let rests = |wanted: fn(StepKind) -> bool| -> BTreeSet<&str> {
         let by_catalog = ["begin", "acquire_lineage_leases", "check_instances", "record_snapshot", "release"];
-        let others =
-            ["acquire_lineage_leases_again", "check_instances_again", "pin_snapshot", "record_restore"];
+        let others = [
+            "acquire_lineage_leases_again",
+            "check_instances_again",
+            "find_orphaned_bases",
+            "pin_snapshot",
+            "record_restore",
+        ];
         let by_catalog = [&by_catalog[..], &others[..]].concat();
         let steps = shape.steps.iter().filter(|step| wanted(step.kind) && !by_catalog.contains(&step.name));
         steps.map(|step| step.name).collect()
     };
     assert_eq!(stopped_at, rests(|kind| kind == StepKind::Compensable), "{kind}");
     assert_eq!(refused_at, rests(|kind| kind == StepKind::Forward), "{kind}");
+}
+
+/// Nothing will build on it: the next snapshot takes it away.
+async fn plant_base_of_instance_that_left(harness: &Harness) {
+    let mut tx = harness.catalog.begin().await.unwrap();
+    let target_id = tx.get_workload(workload_id()).await.unwrap().unwrap().target_id;
+    let lineage = NewLineage {
+        id: LineageId::from_uuid(make_uuid(0x9900)),
+        workload_id: workload_id(),
+        instance_id: InstanceId::from_uuid(make_uuid(0x9901)),
+        disk_id: make_uuid(0x9902).to_string().parse().unwrap(),
+        target_id,
+        chunk_size_bytes: ByteCount::mib(1),
+    };
+    let lineage_id = tx.get_or_create_lineage(&lineage).await.unwrap().id;
+    let base = LineageBaseRow {
+        lineage_id,
+        snapshot_id: SnapshotId::from_uuid(make_uuid(0x9903)),
+        volume_snapshot_id: VolumeSnapshotId::from_uuid(make_uuid(0x9904)),
+        tag: "saga/step/0".to_owned(),
+    };
+    tx.set_lineage_base(&base).await.unwrap();
+    tx.commit().await.unwrap();
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ async fn a_purge_that_hangs_and_wakes_up_when_another_transfer_is_done_removes_n
     let clock = ManualClock::starting_at(Timestamp(1));
     let lease = Lease::new(clock.clone(), 1);
     lease.extend(clock.monotonic(), Duration::from_secs(60), Duration::ZERO);
-    let (_stopper, control) = Control::new(Some(Arc::clone(&lease)));
+    let (stopper, control) = Control::new(Some(Arc::clone(&lease)));
     let fenced = Fenced::around(hanging.clone(), control);
     let (lineage, snapshot) = (bench.lineage_id, backup.snapshot_id);
     let late = tokio::spawn(async move { chunk_store::purge(&*fenced, lineage, snapshot).await });
@@ -85,6 +85,8 @@ async fn a_purge_that_hangs_and_wakes_up_when_another_transfer_is_done_removes_n
     let before = bench.objects();
     assert!(!before.is_empty());
     hanging.awake.add_permits(100);
+    // It waits for its lease, as for ever as a job does that nobody stops.
+    stopper.stop(StopReason::Superseded);
     let _ended = late.await.unwrap();
     assert_eq!(bench.objects(), before);
     let destination = make_destination(&bench, DiskFormat::Raw, bytes.len());
