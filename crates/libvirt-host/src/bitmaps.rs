@@ -43,11 +43,11 @@ impl Cuts {
 
     /// Gives whether it is gone.
     async fn remove_bitmap(&self, instance: InstanceId, id: SnapshotId) -> Result<bool, Error> {
-        if !self.was_made(instance, id)? {
-            return Ok(true);
-        }
+        // It may have been made all the same, when we were stopped before we wrote down what libvirt told of it.
+        let was_made = self.was_made(instance, id)?;
         match self.virsh.delete_checkpoint(instance, &checkpoint_name(id)).await {
             Ok(()) => Ok(true),
+            Err(error) if !was_made && is_unknown(&error) => Ok(true),
             Err(error) if is_lost(&error) => {
                 tracing::info!(instance_id = %instance, %error, "a record of changes that is not needed any more is not there");
                 Ok(true)
@@ -121,6 +121,11 @@ impl Cuts {
 /// The cut's checkpoint, as libvirt and qemu know it.
 pub(crate) fn checkpoint_name(snapshot: SnapshotId) -> String {
     format!("holdfast-{snapshot}")
+}
+
+/// libvirt's word for a checkpoint that the domain does not have.
+fn is_unknown(error: &Error) -> bool {
+    matches!(error, Error::ToolRefused { said, .. } if said.contains("no domain checkpoint"))
 }
 
 /// libvirt's word for a bitmap that was lost, as by a crash of the host or a rebuild. It is that of `LC_ALL=C`.

@@ -85,6 +85,12 @@ impl Cuts {
 
     /// Gives the instances that must be looked at again.
     async fn take_up_all(&self, instances: Vec<InstanceId>) -> Vec<InstanceId> {
+        // Before libvirt is asked, which may take its time: no cut is unwatched meanwhile.
+        for instance in &instances {
+            if let Err(error) = self.watch_cut_of(*instance) {
+                tracing::warn!(instance_id = %instance, %error, "a record of a cut cannot be read");
+            }
+        }
         let mut left = Vec::new();
         for instance in instances {
             if let Err(error) = self.take_up_one(instance).await {
@@ -95,12 +101,17 @@ impl Cuts {
         left
     }
 
-    async fn take_up_one(&self, instance: InstanceId) -> Result<(), Error> {
+    fn watch_cut_of(&self, instance: InstanceId) -> Result<(), Error> {
         if let Some(Cut { snapshot_id, kind: CutKind::Job { disks, .. } }) = self.records.load(instance)?.cut
         {
             // Whether its job stands need not be known: a watch without one harms nobody.
             watch::ensure(self, instance, snapshot_id, size_of(&disks));
         }
+        Ok(())
+    }
+
+    async fn take_up_one(&self, instance: InstanceId) -> Result<(), Error> {
+        self.watch_cut_of(instance)?;
         let turn = self.turn(instance).await?;
         self.forget_if_gone(&turn).await
     }
@@ -325,7 +336,7 @@ impl Cuts {
         let has_checkpoint = disks.values().any(|disk| disk.has_checkpoint);
         let kind = CutKind::Job { run_id, is_begun: false, disks: disks.clone(), ended: None };
         turn.record.cut = Some(Cut { snapshot_id: snapshot, kind });
-        if has_checkpoint {
+        if has_checkpoint && !turn.record.checkpoints.contains(&snapshot) {
             turn.record.checkpoints.push(snapshot);
         }
         turn.record.on_domain = true;

@@ -37,12 +37,13 @@ const PINGS_MAX: usize = 200;
 pub async fn examine(settings: &HostSettings) -> Vec<Check> {
     let virsh = Virsh::new(settings.libvirt_uri.clone());
     let clusters = join_all(settings.clusters.iter().map(examine_cluster));
-    let (version, clusters) = tokio::join!(virsh.version(), clusters);
-    let mut checks = vec![
-        Check::of("libvirt", version.map_err(|error| error.failure())),
-        examine_instances_path(&settings.instances_path),
-        examine_scratch(&settings.scratch),
-    ];
+    let (path, scratch) = (settings.instances_path.clone(), settings.scratch.clone());
+    // A file system that hangs must not hold a thread on which guests are watched.
+    let folders =
+        tokio::task::spawn_blocking(move || [examine_instances_path(&path), examine_scratch(&scratch)]);
+    let (version, folders, clusters) = tokio::join!(virsh.version(), folders, clusters);
+    let mut checks = vec![Check::of("libvirt", version.map_err(|error| error.failure()))];
+    checks.extend(folders.into_iter().flatten());
     checks.extend(clusters.into_iter().flatten());
     checks
 }

@@ -118,12 +118,38 @@ impl Record {
 
 /// What is known of a volume.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "VolumeRecordForm")]
 struct VolumeRecord {
     /// Ceph's ids of images, by the volume snapshots that were read in them.
     images: BTreeMap<VolumeSnapshotId, String>,
     /// Since these, the cluster's record of changes was found to be false.
     distrusted: BTreeSet<VolumeSnapshotId>,
+}
+
+/// As files have it: earlier versions knew images alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum VolumeRecordForm {
+    Whole(WholeRecord),
+    Images(BTreeMap<VolumeSnapshotId, String>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WholeRecord {
+    #[serde(default)]
+    images: BTreeMap<VolumeSnapshotId, String>,
+    #[serde(default)]
+    distrusted: BTreeSet<VolumeSnapshotId>,
+}
+
+impl From<VolumeRecordForm> for VolumeRecord {
+    fn from(form: VolumeRecordForm) -> Self {
+        match form {
+            VolumeRecordForm::Whole(WholeRecord { images, distrusted }) => Self { images, distrusted },
+            VolumeRecordForm::Images(images) => Self { images, distrusted: BTreeSet::new() },
+        }
+    }
 }
 
 /// The files.
@@ -196,7 +222,8 @@ impl Records {
         })
     }
 
-    /// Remembers in which image of the cluster a volume snapshot is read. Of the others only the base stays known.
+    /// Remembers in which image of the cluster a volume snapshot is read. Of the others only the base stays known; a full read
+    /// says nothing of the base that the lineage has, and should it fail, the next one builds on that.
     pub(crate) fn note_image(
         &self,
         volume: VolumeId,
@@ -205,9 +232,11 @@ impl Records {
     ) -> Result<(), Error> {
         let known = self.volume(volume)?;
         let mut record = known.clone();
-        record.images.retain(|id, _| Some(*id) == base);
+        if let Some(base) = base {
+            record.images.retain(|id, _| *id == base);
+            record.distrusted.retain(|id| *id == base);
+        }
         record.images.insert(snapshot, image_id.to_owned());
-        record.distrusted.retain(|id| Some(*id) == base);
         if record == known { Ok(()) } else { self.save_volume(volume, &record) }
     }
 
@@ -288,6 +317,32 @@ mod tests {
             checkpoints: vec![id(0), id(1), id(4)],
             on_domain: false,
         }
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_version_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::open(dir.path()).unwrap();
+        let (volume, snapshot) = (id(1), id(2));
+        let old = format!("{{\"{snapshot}\": \"abc\"}}");
+        std::fs::write(dir.path().join("rbd").join(format!("{volume}.json")), old).unwrap();
+        assert_eq!(records.image_of(volume, snapshot).unwrap().as_deref(), Some("abc"));
+        assert!(!records.is_distrusted(volume, snapshot).unwrap());
+    }
+
+    #[test]
+    fn a_base_that_was_found_false_stays_so_over_a_full_read_that_may_fail() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::open(dir.path()).unwrap();
+        let (volume, base, full, next) = (id(1), id(2), id(3), id(4));
+        records.note_image(volume, (base, None), "abc").unwrap();
+        records.distrust(volume, base).unwrap();
+        records.note_image(volume, (full, None), "abc").unwrap();
+        assert!(records.is_distrusted(volume, base).unwrap());
+        assert_eq!(records.image_of(volume, base).unwrap().as_deref(), Some("abc"));
+        // Once another one is the base, nobody asks for it any more.
+        records.note_image(volume, (next, Some(full)), "abc").unwrap();
+        assert!(!records.is_distrusted(volume, base).unwrap());
     }
 
     #[test]

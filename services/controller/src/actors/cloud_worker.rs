@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bus::{Envelope, Publisher, Session, header};
+use bus::{BODY_SIZE_MAX, Envelope, Publisher, Session, header};
 use bus_config::{exchange, key};
 use catalog::{Catalog, JobRow};
 use model::{ErrorClass, Failure, MessageId, SagaId};
@@ -190,7 +190,12 @@ impl Shared {
     }
 
     async fn reply(&self, job: &JobRow, outcome: Result<Answer, JobError>) {
-        let (kind, type_name, body) = encode(job, outcome);
+        let (mut kind, mut type_name, mut body) = encode(job, outcome);
+        if body.len() > BODY_SIZE_MAX {
+            let message = format!("the answer has {} bytes, more than the bus takes", body.len());
+            let failure = Failure::new(ErrorClass::Bug, "REPLY_TOO_LARGE", message);
+            (kind, type_name, body) = encode(job, Err(failure.into()));
+        }
         let envelope = Envelope::new(MessageId::from_uuid(Entropy.uuid()), &type_name, body)
             .correlated(job.saga_id)
             .with_header(header::JOB, job.id)

@@ -85,7 +85,8 @@ impl MessageHandler for FactEmitter {
             if self.drain.has_begun() {
                 return Handled::Retry;
             }
-            if Instant::now() > deadline {
+            let is_final = matches!(error, PublishError::Refused { .. } | PublishError::TooLarge { .. });
+            if is_final || Instant::now() > deadline {
                 tracing::warn!(error = %Chain(&error), "a notification is given up: OpenStack's broker does not take it");
                 return Handled::Done;
             }

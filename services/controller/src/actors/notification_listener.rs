@@ -90,7 +90,9 @@ impl Ears {
             match noted {
                 Ok(workloads) => {
                     tell_noted(&notification, &workloads);
-                    self.release_bases(&notification, drain).await;
+                    if !workloads.is_empty() {
+                        self.release_bases(&notification, drain).await;
+                    }
                 }
                 // It comes again over the next connection.
                 Err(_) if drain.has_begun() => return,

@@ -53,19 +53,45 @@ fn lossy_case(params: &snapshot_create::Params) -> Case<'_, SnapshotCreate, Worl
 
 /// Each way in which an instance may fail while the others go on.
 fn partial_cases(params: &snapshot_create::Params) -> Vec<Case<'_, SnapshotCreate, World>> {
-    let worlds: [fn() -> World; 9] = [
-        || World::with_a_break("describe_instance", "INSTANCE_IN_ERROR"),
-        || World::with_a_break("freeze_guest", "INSTANCE_NOT_FOUND"),
-        || World::with_a_break("cut_disks", "CUT_FAILED"),
-        || World::with_a_break("create_volume_snapshot", "VOLUME_IN_ERROR"),
-        || World::with_a_break("thaw_guest", "HOST_NOT_ENROLLED"),
-        || World::with_a_break("transfer_disk", "SOURCE_READ_FAILED"),
-        || World::with_a_break("transfer_disk", "POINT_IN_TIME_LOST"),
-        || World::with_a_break("verify_manifest", "PACK_MISSING"),
-        World::with_a_loss_and_a_break,
-    ];
-    worlds.into_iter().map(|make_world| Case { make_world, ..snapshot_case(params) }).collect()
+    partial_cases_of(params, &PARTIAL_WORLDS)
 }
+
+fn partial_cases_of<'a>(
+    params: &'a snapshot_create::Params,
+    worlds: &[fn() -> World],
+) -> Vec<Case<'a, SnapshotCreate, World>> {
+    worlds.iter().map(|make_world| Case { make_world: *make_world, ..snapshot_case(params) }).collect()
+}
+
+const PARTIAL_WORLDS: [fn() -> World; 9] = [
+    || World::with_a_break("describe_instance", "INSTANCE_IN_ERROR"),
+    || World::with_a_break("freeze_guest", "INSTANCE_NOT_FOUND"),
+    || World::with_a_break("cut_disks", "CUT_FAILED"),
+    || World::with_a_break("create_volume_snapshot", "VOLUME_IN_ERROR"),
+    || World::with_a_break("thaw_guest", "HOST_NOT_ENROLLED"),
+    || World::with_a_break("transfer_disk", "SOURCE_READ_FAILED"),
+    || World::with_a_break("transfer_disk", "POINT_IN_TIME_LOST"),
+    || World::with_a_break("verify_manifest", "PACK_MISSING"),
+    World::with_a_loss_and_a_break,
+];
+
+fn in_turn(mut world: World) -> World {
+    world.workload_type = WorkloadType::Serial;
+    world
+}
+
+/// The same of a serial workload, whose first instance fails.
+const SERIAL_WORLDS: [fn() -> World; 9] = [
+    || in_turn(PARTIAL_WORLDS[0]()),
+    || in_turn(PARTIAL_WORLDS[1]()),
+    || in_turn(PARTIAL_WORLDS[2]()),
+    || in_turn(PARTIAL_WORLDS[3]()),
+    || in_turn(PARTIAL_WORLDS[4]()),
+    || in_turn(PARTIAL_WORLDS[5]()),
+    || in_turn(PARTIAL_WORLDS[6]()),
+    || in_turn(PARTIAL_WORLDS[7]()),
+    || in_turn(PARTIAL_WORLDS[8]()),
+];
 
 fn make_serial() -> World {
     let mut world = World::with_a_loss();
@@ -136,6 +162,18 @@ fn an_instance_that_is_left_out_leaves_nothing_however_it_failed() {
     others.instance_ids.remove(0);
     let alone = snapshot_case(&others).play().world.things();
     for case in partial_cases(&params) {
+        let played = case.play();
+        assert_eq!(played.world.things(), alone, "{:?}", played.world.breaks);
+    }
+}
+
+#[test]
+fn an_instance_that_fails_in_the_middle_of_its_lap_does_not_let_the_next_one_into_it() {
+    let params = make_snapshot();
+    let mut others = params.clone();
+    others.instance_ids.remove(0);
+    let alone = snapshot_case(&others).play().world.things();
+    for case in partial_cases_of(&params, &SERIAL_WORLDS) {
         let played = case.play();
         assert_eq!(played.world.things(), alone, "{:?}", played.world.breaks);
     }

@@ -7,10 +7,14 @@ use proto::cmd::v1::Examine;
 use proto::convert;
 use proto::rep::v1::Examined;
 use service_kit::actors::Handled;
+use tokio::sync::Semaphore;
 
 use super::Decoded;
 use crate::actors::CtlHandler;
 use crate::examine;
+
+/// One look at a time: what hangs in one is not hung in by the next.
+static EXAMINING: Semaphore = Semaphore::const_new(1);
 
 pub(super) fn handle(handler: &CtlHandler, message: Decoded<Examine>) -> Result<Handled, String> {
     let message = message?;
@@ -19,6 +23,8 @@ pub(super) fn handle(handler: &CtlHandler, message: Decoded<Examine>) -> Result<
     let instances: Vec<InstanceId> = ids.collect();
     let (ports, config) = (Arc::clone(&handler.ports), Arc::clone(&handler.config));
     tokio::spawn(async move {
+        // Who asks again and again gets one answer after the other.
+        let Ok(_turn) = EXAMINING.acquire().await else { return };
         let findings = examine::examine(&config, &instances, message.instances_only).await;
         let examined = Examined {
             examination_id: message.examination_id,

@@ -193,6 +193,12 @@ pub(super) fn change_of_disks(before: &InstanceDescription, after: &InstanceDesc
 }
 
 pub(super) async fn record(ctx: &mut OpCtx<'_>, params: &Params, record: &SnapshotRecord) -> OpResult {
+    // Each may have been left out while the others still stood.
+    if record.consistencies.is_empty() {
+        let reasons = warning_of(&record.left_out).unwrap_or_default();
+        let message = format!("no instance is left to save: {reasons}");
+        return Err(OpError::Refused(Failure::permanent("NO_INSTANCE_LEFT", message)));
+    }
     for disk in &record.disks {
         check_disk(ctx, params, disk).await?;
     }
@@ -214,7 +220,10 @@ pub(super) async fn record(ctx: &mut OpCtx<'_>, params: &Params, record: &Snapsh
         ctx.tx.update_snapshot_instance(&row).await?;
     }
     ctx.move_snapshot(params.snapshot_id, SnapshotEvent::Commit).await?;
-    ctx.tx.delete_workload_reset(params.workload_id).await?;
+    // The next snapshot of an instance that is not in this one must still build on nothing.
+    if record.left_out.is_empty() {
+        ctx.tx.delete_workload_reset(params.workload_id).await?;
+    }
     let committed_at = ctx.tx.now();
     let mut row = get_snapshot(ctx, params.snapshot_id).await?;
     row.consistency = Some(record.consistency);
@@ -262,7 +271,7 @@ async fn write_failure(
 
 /// The fence: only who holds the lineage under this epoch makes its newest snapshot.
 async fn check_disk(ctx: &mut OpCtx<'_>, params: &Params, disk: &DiskRecord) -> Result<(), OpError> {
-    if disk.transferred.manifest_digest != disk.verified_digest {
+    if disk.verified_digest.is_empty() || disk.transferred.manifest_digest != disk.verified_digest {
         return Err(OpError::Refused(Failure::permanent(
             "MANIFEST_MISMATCH",
             format!(

@@ -56,7 +56,9 @@ pub(super) const fn freeze_step(round: Round) -> &'static str {
 
 pub(super) fn freeze_guests(round: Round) -> Step<SnapshotCreate> {
     Step::new(freeze_step(round))
-        .branches(per_instance(round, Stage::Freeze))
+        .branches(move |_: &Params, facts: &Facts| {
+            facts.due_to_freeze(round, facts.round(round).members(Stage::Freeze))
+        })
         .action(move |ctx: &Ctx, branch| {
             let place = member(ctx.facts, round, Stage::Freeze, branch);
             let command = cmd::FreezeGuest {

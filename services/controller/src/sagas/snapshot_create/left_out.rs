@@ -164,19 +164,16 @@ fn cuts(facts: &Facts, round: Round) -> Vec<Branch> {
 
 // remove_left_out_records
 
-/// Of disks that were never in any snapshot, and are not in this one.
+/// Of disks that were never in any snapshot, and are not in this one: their instance failed, or they were detached between
+/// the rounds.
 pub(super) fn remove_left_out_records() -> Step<SnapshotCreate> {
     Step::new("remove_left_out_records")
-        .branches(|_: &Params, facts: &Facts| {
-            let is_partial = !facts.first.left_out.is_empty() || !facts.again.left_out.is_empty();
-            round::count(usize::from(is_partial))
-        })
-        .action(|ctx: &Ctx, _| remove_records(ctx, left_out_records(ctx)))
+        .branches(|_: &Params, facts: &Facts| round::count(usize::from(!left_out_records(facts).is_empty())))
+        .action(|ctx: &Ctx, _| remove_records(ctx, left_out_records(ctx.facts)))
         .deadline(budget::CLOUD_CALL_DEADLINE)
 }
 
-fn left_out_records(ctx: &Ctx) -> Vec<String> {
-    let facts = ctx.facts;
+fn left_out_records(facts: &Facts) -> Vec<String> {
     let final_disks = facts.final_disks();
     let kept: Vec<_> =
         final_disks.iter().map(|(of, disk)| facts.round(*of).lease(disk.index).lineage_id).collect();

@@ -150,13 +150,29 @@ impl Facts {
         }
     }
 
-    /// How many of these places are due by now: all, or one instance after the other, in the order of the workload.
-    pub(super) fn due(&self, round: Round, places: impl IntoIterator<Item = Branch>) -> Branch {
-        let is_serial = self.begun.as_ref().is_some_and(|begun| begun.workload_type == WorkloadType::Serial);
+    /// How many of these places are due to be frozen by now: all, or one instance after the other, in the order of the workload.
+    pub(super) fn due_to_freeze(&self, round: Round, places: impl IntoIterator<Item = Branch>) -> Branch {
         let known = self.round(round);
-        let at_work = known.instances.keys().find(|place| is_serial && !known.is_through(**place));
+        let at_work = known.instances.keys().find(|place| self.is_serial() && !known.is_through(**place));
         let is_due = |place: &Branch| at_work.is_none_or(|at_work| place <= at_work);
         count(places.into_iter().filter(is_due).count())
+    }
+
+    /// How many of these places are due for what comes after the freeze. An instance that fails in the middle of its lap does
+    /// not let the next one into that lap: it was not frozen in it.
+    pub(super) fn due(&self, round: Round, places: impl IntoIterator<Item = Branch>) -> Branch {
+        let known = self.round(round);
+        // A freeze that failed was answered, too: whether the guest is frozen all the same nobody knows.
+        let is_due = |place: &Branch| {
+            !self.is_serial()
+                || known.frozen_counts.contains_key(place)
+                || !known.is_in(*place, Stage::CutLocalDisks)
+        };
+        count(places.into_iter().filter(is_due).count())
+    }
+
+    fn is_serial(&self) -> bool {
+        self.begun.as_ref().is_some_and(|begun| begun.workload_type == WorkloadType::Serial)
     }
 
     /// The instances that a round describes, by their place in `Params`.
