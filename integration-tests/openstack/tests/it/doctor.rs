@@ -101,7 +101,8 @@ fn a_site_is_well_and_what_is_taken_from_it_or_its_users_is_told_by_its_code() -
     take_right(&lab, &operator)?;
 
     let phase = Phase::begin("doctor: an agent that hangs, and is gone from the guest");
-    guest.run("(P=$(pidof qemu-ga); sleep 1; kill -STOP $P; sleep 90; kill -KILL $P) > /dev/null 2>&1 &")?;
+    // Its init would start it again: the program goes first.
+    guest.run("(P=$(pidof qemu-ga); mv /usr/sbin/qemu-ga /usr/sbin/qemu-ga.away; sleep 1; kill -STOP $P; sleep 90; kill -KILL $P) > /dev/null 2>&1 &")?;
     let found = operator.wait_for_codes(&["GUEST_AGENT_SILENT"])?;
     ensure!(found[0].result == Verdict::Warn, "{found:#?}");
     let found = operator.wait_for_codes(&[NO_AGENT])?;
