@@ -44,7 +44,10 @@ impl Pace {
     const fn timing(self) -> Timing {
         match self {
             Self::Full => QUICK,
-            Self::Slow { .. } => Timing { step_deadline_max_ms: 60_000, ..QUICK },
+            // Patient with what users have under way: a hard reboot takes half a minute here.
+            Self::Slow { .. } => {
+                Timing { step_deadline_max_ms: 60_000, retry_base_ms: 2_000, retry_cap_ms: 20_000, ..QUICK }
+            }
         }
     }
 }

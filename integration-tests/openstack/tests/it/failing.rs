@@ -72,7 +72,8 @@ fn snapshot_that_fails(estate: &Estate) -> Result<String> {
     let world = &estate.site.world;
     let id = match world.start_snapshot(estate.workload, true) {
         Ok(id) => id,
-        Err(refusal) => return Ok(format!("{refusal:?}")),
+        // Its text is for people; the code is beside it.
+        Err(refusal) => return Ok(format!("{:?}", refusal.downcast_ref::<rest_api::Error>())),
     };
     let snapshot = world.wait_for_snapshot(id)?;
     ensure!(snapshot.summary.status == "error", "it is {}", snapshot.summary.status);

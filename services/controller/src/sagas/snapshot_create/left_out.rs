@@ -168,7 +168,10 @@ fn cuts(facts: &Facts, round: Round) -> Vec<Branch> {
 /// the rounds.
 pub(super) fn remove_left_out_records() -> Step<SnapshotCreate> {
     Step::new("remove_left_out_records")
-        .branches(|_: &Params, facts: &Facts| round::count(usize::from(!left_out_records(facts).is_empty())))
+        .branches(|_: &Params, facts: &Facts| {
+            let is_partial = !facts.first.left_out.is_empty() || !facts.again.left_out.is_empty();
+            round::count(usize::from(is_partial || !facts.again.instances.is_empty()))
+        })
         .action(|ctx: &Ctx, _| remove_records(ctx, left_out_records(ctx.facts)))
         .deadline(budget::CLOUD_CALL_DEADLINE)
 }
