@@ -223,10 +223,11 @@ impl Shared {
     }
 }
 
+/// The saga's own timer says the same of it, whoever is first.
 fn overdue(job: &JobRow) -> Failure {
     tracing::info!(job_id = %job.id, command = job.command_type, "a cloud job did not end in time");
     let message = format!("{} did not end in time: the next attempt looks for what it did", job.command_type);
-    Failure::new(ErrorClass::Indeterminate, "CLOUD_JOB_OVERDUE", message)
+    Failure::new(ErrorClass::Indeterminate, "JOB_TIMEOUT", message)
 }
 
 fn encode(job: &JobRow, outcome: Result<Answer, JobError>) -> (&'static str, String, Vec<u8>) {
