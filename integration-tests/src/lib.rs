@@ -5,6 +5,7 @@ pub mod config;
 pub mod dead_letters;
 pub mod demo;
 pub mod disks;
+pub mod doctor;
 pub mod jobs;
 pub mod ledger;
 pub mod process;

@@ -1,5 +1,6 @@
 //! The inside of a guest, by its agent: no network is needed.
 
+use std::io::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
@@ -63,6 +64,14 @@ impl Guest {
             bail!("`{script}` in instance {} ended with {}: {err}{out}", self.instance_id, ended["exitcode"]);
         }
         Ok(out)
+    }
+
+    /// Types a line into the shell at its serial console, where no agent is needed.
+    pub fn type_line(&self, line: &str) -> Result<()> {
+        let console = virsh(&["ttyconsole", &self.instance_id])?;
+        let mut console = std::fs::OpenOptions::new().write(true).open(console.trim())?;
+        // The shell waits for a line: what may stand there begun ends first.
+        Ok(console.write_all(format!("\n{line}\n").as_bytes())?)
     }
 
     /// Writes `length_mib` MiB of noise into a file and makes it durable; gives its checksum.

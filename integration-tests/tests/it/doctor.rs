@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use bus::{AcceptFrom, BusConfig, Consume, Consumer, Envelope, Session};
 use bus_config::{Role, exchange, key, queue};
+use integration_tests::doctor::{self, FOUND_MAX};
 use integration_tests::process::binary;
 use integration_tests::wait;
 use integration_tests::world::Spec;
@@ -21,8 +22,6 @@ use secrecy::ExposeSecret as _;
 
 use crate::fixture::Shop;
 
-/// A silent service is known by its lease, which is 8 s here; answers are waited for 22 s.
-const FOUND_MAX: Duration = Duration::from_secs(120);
 /// Room on the machine that runs the test is nobody's fault.
 const ROOM: &str = "TARGET_NEARLY_FULL";
 
@@ -32,18 +31,8 @@ fn examine(shop: &Shop) -> Result<Vec<DoctorCheck>> {
     Ok(checks)
 }
 
-/// Waits until what is not well has these codes, and no others.
 fn wait_for_codes(shop: &Shop, expected: &[&str]) -> Result<Vec<DoctorCheck>> {
-    let mut last = Vec::new();
-    let found = wait::until(FOUND_MAX, &format!("doctor says {expected:?}"), || {
-        last = examine(shop)?;
-        last.retain(|check| check.result != Verdict::Ok);
-        let mut codes: Vec<&str> = last.iter().map(|check| check.code.as_str()).collect();
-        codes.sort_unstable();
-        codes.dedup();
-        Ok((codes == expected).then(|| last.clone()))
-    });
-    found.with_context(|| format!("{last:#?}"))
+    doctor::wait_for_codes(expected, || examine(shop))
 }
 
 #[test]

@@ -1,9 +1,7 @@
 //! `holdfast doctor` before a real cloud: all is well, and then one thing after the other is really taken away.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
-use integration_tests::wait;
+use integration_tests::doctor;
 use model::{ProjectId, Verdict};
 use openstack::{Config, Service};
 use openstack_tests::account::Account;
@@ -15,7 +13,6 @@ use openstack_tests::project::Project;
 use openstack_tests::site::Site;
 use rest_api::{Client, DoctorCheck, Endpoint};
 
-const FOUND_MAX: Duration = Duration::from_secs(120);
 /// What may be so on any cloud: Holdfast's user of the test sees no user data, and the machine's disk may be almost full.
 const ALLOWED: [&str; 2] = ["USER_DATA_HIDDEN", "TARGET_NEARLY_FULL"];
 
@@ -41,16 +38,7 @@ impl Asker<'_> {
 
     /// Waits until what is not well has these codes; gives it.
     fn wait_for_codes(&self, expected: &[&str]) -> Result<Vec<DoctorCheck>> {
-        let mut last = Vec::new();
-        let found = wait::until(FOUND_MAX, &format!("doctor says {expected:?}"), || {
-            last = self.examine()?;
-            last.retain(|check| check.result != Verdict::Ok);
-            let mut codes: Vec<&str> = last.iter().map(|check| check.code.as_str()).collect();
-            codes.sort_unstable();
-            codes.dedup();
-            Ok((codes == expected).then(|| last.clone()))
-        });
-        found.with_context(|| format!("{last:#?}"))
+        doctor::wait_for_codes(expected, || self.examine())
     }
 }
 
@@ -101,10 +89,11 @@ fn a_site_is_well_and_what_is_taken_from_it_or_its_users_is_told_by_its_code() -
     take_right(&lab, &operator)?;
 
     let phase = Phase::begin("doctor: an agent that hangs, and is gone from the guest");
-    // Its init would start it again: the program goes first.
-    guest.run("(P=$(pidof qemu-ga); mv /usr/sbin/qemu-ga /usr/sbin/qemu-ga.away; sleep 1; kill -STOP $P; sleep 90; kill -KILL $P) > /dev/null 2>&1 &")?;
+    guest.type_line("kill -STOP $(pidof qemu-ga)")?;
     let found = operator.wait_for_codes(&["GUEST_AGENT_SILENT"])?;
     ensure!(found[0].result == Verdict::Warn, "{found:#?}");
+    // Its init would start it again: the program goes first.
+    guest.type_line("mv /usr/sbin/qemu-ga /usr/sbin/qemu-ga.away && kill -KILL $(pidof qemu-ga)")?;
     let found = operator.wait_for_codes(&[NO_AGENT])?;
     ensure!(found[0].result == Verdict::Warn && found[0].message.contains("qemu-guest-agent"), "{found:#?}");
     user.wait_for_codes(&[NO_AGENT])?;
