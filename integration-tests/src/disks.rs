@@ -124,11 +124,8 @@ pub fn are_equal(a: (&Path, &str), b: (&Path, &str)) -> Result<bool> {
     }
 }
 
-/// The BLAKE3 of a disk.
-pub type Digest = blake3::Hash;
-
 /// The BLAKE3 of a file.
-pub fn digest(path: &Path) -> Result<Digest> {
+pub fn digest(path: &Path) -> Result<blake3::Hash> {
     let mut reader = BufReader::new(File::open(path).with_context(|| path.display().to_string())?);
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 20];

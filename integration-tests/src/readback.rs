@@ -5,11 +5,13 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use backup_target::{BackupTarget, PosixTarget};
 use chunk_store::{FileKeys, KeySource as _, Restorer};
 use model::{LineageId, SnapshotId};
+use rest_api::{Snapshot, SnapshotDisk};
 
+use crate::disks::digest;
 use crate::world::World;
 
 /// A target with its keys.
@@ -53,4 +55,14 @@ impl TargetReader {
         }
         Ok(hasher.finalize())
     }
+}
+
+/// What a snapshot has of a disk on the target is what `witness` has, which goes.
+pub fn assert_kept(world: &World, snapshot: &Snapshot, disk: &SnapshotDisk, witness: &Path) -> Result<()> {
+    let reader = TargetReader::open(world)?;
+    let kept = world.block_on(reader.digest(disk.lineage_id, snapshot.summary.id))?;
+    let same = kept == digest(witness)?;
+    std::fs::remove_file(witness)?;
+    ensure!(same, "disk {} of snapshot {} has other bytes", disk.label, snapshot.summary.id);
+    Ok(())
 }

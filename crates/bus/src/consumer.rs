@@ -9,19 +9,18 @@ use futures::StreamExt as _;
 use lapin::Channel;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use runtime::{Entropy, RetryPolicy};
+use runtime::RetryPolicy;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::delivery::{Delivery, Held};
 use crate::envelope::{self, Envelope, short};
 use crate::link::{Link, RPC_TIMEOUT};
-use crate::session::{Inner, Shared, amqp_error_id, next_link};
+use crate::session::{Inner, Pauses, Shared, amqp_error_id, next_link};
 
 /// A queue that is missing is looked for at least every 10 s: a host is enrolled while its datamover already runs.
 const REOPEN: RetryPolicy =
     RetryPolicy { base: Duration::from_millis(400), cap: Duration::from_secs(10), attempts_max: None };
-const REOPEN_PAUSE_MIN: Duration = Duration::from_millis(200);
 
 /// Whose messages a consumer takes. The broker validated the user's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +134,7 @@ enum Ended {
 
 impl Worker {
     async fn run(self) {
-        let mut failure_count: u32 = 0;
+        let mut pauses = Pauses::new(REOPEN);
         loop {
             let link = tokio::select! {
                 biased; // all branches may be dropped at any point
@@ -148,8 +147,7 @@ impl Worker {
                 Ended::ForGood => return,
                 Ended::Broken { reason } => self.tell(reason, &link),
             }
-            failure_count = if begun.elapsed() > REOPEN.cap { 1 } else { failure_count.saturating_add(1) };
-            let pause = REOPEN.delay(failure_count, Entropy.fraction()).max(REOPEN_PAUSE_MIN);
+            let pause = pauses.after(begun.elapsed());
             tokio::select! {
                 biased; // all branches may be dropped at any point
                 () = self.shared.closing() => return,

@@ -12,18 +12,17 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
-use runtime::{Entropy, RetryPolicy};
+use runtime::RetryPolicy;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::envelope::short;
 use crate::link::{Link, RPC_TIMEOUT};
-use crate::session::{Inner, Shared, amqp_error_id, next_link};
+use crate::session::{Inner, Pauses, Shared, amqp_error_id, next_link};
 
 /// The pause after a failure.
 const REOPEN: RetryPolicy =
     RetryPolicy { base: Duration::from_millis(400), cap: Duration::from_secs(30), attempts_max: None };
-const REOPEN_PAUSE_MIN: Duration = Duration::from_millis(200);
 const PREFETCH: u16 = 16;
 /// A queue that nobody read for this long goes: whoever stops using us is left with nothing of ours.
 const EXPIRY: Duration = Duration::from_secs(3_600);
@@ -102,7 +101,7 @@ struct Worker {
 
 impl Worker {
     async fn run(self) {
-        let mut failure_count: u32 = 0;
+        let mut pauses = Pauses::new(REOPEN);
         loop {
             let listened = async {
                 let link = next_link(&self.shared).await;
@@ -117,8 +116,7 @@ impl Worker {
             };
             tracing::debug!(queue = self.listen.queue, reason, "listening ended, will retry");
             self.problem.send_replace(Some(reason));
-            failure_count = if lasted > REOPEN.cap { 1 } else { failure_count.saturating_add(1) };
-            let pause = REOPEN.delay(failure_count, Entropy.fraction()).max(REOPEN_PAUSE_MIN);
+            let pause = pauses.after(lasted);
             tokio::select! {
                 biased; // both may be dropped at any point
                 () = self.is_over() => return,

@@ -196,6 +196,29 @@ impl Session {
     }
 }
 
+/// The pauses between attempts at something that goes on over links; they grow until one lasted longer than the longest.
+#[derive(Debug)]
+pub(crate) struct Pauses {
+    policy: RetryPolicy,
+    failure_count: u32,
+}
+
+impl Pauses {
+    /// Whatever they grow from, so that a link which breaks at once is not pressed.
+    const MIN: Duration = Duration::from_millis(200);
+
+    /// From `policy`, with nothing failed yet.
+    pub(crate) const fn new(policy: RetryPolicy) -> Self {
+        Self { policy, failure_count: 0 }
+    }
+
+    /// The pause after an attempt that lasted this long.
+    pub(crate) fn after(&mut self, lasted: Duration) -> Duration {
+        self.failure_count = if lasted > self.policy.cap { 1 } else { self.failure_count.saturating_add(1) };
+        self.policy.delay(self.failure_count, Entropy.fraction()).max(Self::MIN)
+    }
+}
+
 /// Waits for a link. Cancel safe: yes.
 pub(crate) async fn next_link(shared: &Shared) -> Arc<Link> {
     let mut links = shared.link.subscribe();

@@ -39,7 +39,7 @@ statements! {
 impl Tx {
     /// Keeps what was told; false: it is known already.
     pub async fn insert_notification(&mut self, row: &NotificationRow) -> Result<bool> {
-        let (from, until) = (earlier(row.happened_at, SAME_WITHIN), row.happened_at.after(SAME_WITHIN));
+        let (from, until) = (row.happened_at.before(SAME_WITHIN), row.happened_at.after(SAME_WITHIN));
         let same = values![row.workload_id, row.subject_id, row.change, &row.detail, from, until];
         let found = self.fetch_optional(&COUNT_SAME_NOTIFICATIONS, same).await?;
         if found.map(|row| row.number::<u64>("found")).transpose()?.unwrap_or(0) > 0 {
@@ -87,8 +87,4 @@ impl NotificationRow {
             happened_at: row.time("happened_at")?,
         })
     }
-}
-
-fn earlier(at: Timestamp, by: Duration) -> Timestamp {
-    Timestamp(at.0.saturating_sub(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
 }

@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use integration_tests::disks::{Digest, digest};
-use integration_tests::readback::TargetReader;
+use integration_tests::readback::{TargetReader, assert_kept};
 use integration_tests::wait;
-use model::{InstanceId, LineageId, SnapshotId, WorkloadId};
+use model::{InstanceId, SnapshotId, WorkloadId};
 use rest_api::Snapshot;
 
 use crate::guest::Guest;
@@ -135,24 +134,16 @@ impl Estate {
         let instance = snapshot.instances.iter().find(|instance| instance.id.to_string() == self.db);
         let disk =
             instance.and_then(|instance| instance.vdisks.first()).context("the snapshot has its disk")?;
-        ensure!(
-            self.digest_of(snapshot, disk.lineage_id)? == digest(&witness)?,
-            "other bytes than on the disk"
-        );
-        Ok(())
+        assert_kept(&self.site.world, snapshot, disk, &witness)
     }
 
     /// Every disk of a snapshot can be read back whole.
     pub fn assert_readable(&self, snapshot: &Snapshot) -> Result<()> {
+        let reader = TargetReader::open(&self.site.world)?;
         for disk in snapshot.instances.iter().flat_map(|instance| &instance.vdisks) {
-            self.digest_of(snapshot, disk.lineage_id)?;
+            self.site.world.block_on(reader.digest(disk.lineage_id, snapshot.summary.id))?;
         }
         Ok(())
-    }
-
-    fn digest_of(&self, snapshot: &Snapshot, lineage: LineageId) -> Result<Digest> {
-        let reader = TargetReader::open(&self.site.world)?;
-        self.site.world.block_on(reader.digest(lineage, snapshot.summary.id))
     }
 
     fn servers(&self) -> Result<Vec<String>> {

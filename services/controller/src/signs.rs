@@ -17,7 +17,7 @@ const NOTE_INTERVAL_MAX: Duration = Duration::from_secs(5);
 /// Of the time after which a service is called silent: a beat may be lost, and the next be late.
 const NOTES_IN_SILENCE: u32 = 4;
 /// Longer than anybody repairs a host; then it is gone, and its row too.
-const FORGET_AFTER_MICROS: i64 = 30 * 24 * 3600 * 1_000_000;
+const FORGET_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A version and a boot id are words of some letters; a compute host may send anything.
 const WORD_LENGTH_MAX: usize = 64;
 /// A host serves a pool or two.
@@ -111,7 +111,7 @@ impl Signs {
         let (host, boot_id) = (host.clone(), boot_id.to_owned());
         self.note(ServiceSign { kind, host, boot_id, version, pools: Vec::new() }).await?;
         let mut tx = self.catalog.begin().await?;
-        tx.forget_services(model::Timestamp(self.clock.now().0 - FORGET_AFTER_MICROS)).await?;
+        tx.forget_services(self.clock.now().before(FORGET_AFTER)).await?;
         tx.commit().await
     }
 

@@ -5,8 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use integration_tests::disks::digest;
-use integration_tests::readback::TargetReader;
+use integration_tests::readback::assert_kept;
 use model::InstanceId;
 use openstack_tests::guest::Guest;
 use openstack_tests::hypervisor::{LocalDisk, bitmaps, copy_file};
@@ -35,10 +34,7 @@ fn assert_same_bytes(site: &Site, snapshot: &Snapshot, server: &str, witness: &P
     let id: InstanceId = server.parse()?;
     let instance = snapshot.instances.iter().find(|instance| instance.id == id);
     let disk = instance.and_then(|instance| instance.vdisks.first()).context("the instance has a disk")?;
-    let reader = TargetReader::open(&site.world)?;
-    let kept = site.world.block_on(reader.digest(disk.lineage_id, snapshot.summary.id))?;
-    ensure!(kept == digest(witness)?, "the disk of {server} has other bytes");
-    Ok(std::fs::remove_file(witness)?)
+    assert_kept(&site.world, snapshot, disk, witness)
 }
 
 /// Whose process it is.

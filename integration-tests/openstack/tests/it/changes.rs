@@ -1,11 +1,8 @@
 //! Users who attach, detach and extend disks while a snapshot of their instance is made, on a real OpenStack and through the
 //! whole product: before the cut, and while disks are on their way. Bytes are compared with what other tools read.
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result, ensure};
-use integration_tests::disks::digest;
-use integration_tests::readback::TargetReader;
+use integration_tests::readback::assert_kept;
 use model::{InstanceId, WorkloadId};
 use openstack_tests::guest::Guest;
 use openstack_tests::hypervisor::{LocalDisk, bitmaps, checkpoints, copy_file};
@@ -14,7 +11,7 @@ use openstack_tests::phase::Phase;
 use openstack_tests::project::Project;
 use openstack_tests::rbd;
 use openstack_tests::site::{Pace, Site};
-use rest_api::{Snapshot, SnapshotDisk};
+use rest_api::Snapshot;
 use rustix::process::Signal;
 
 /// A disk of some hundred MiB takes half a minute.
@@ -33,16 +30,6 @@ fn assert_devices(snapshot: &Snapshot, expected: &[(&str, u64)]) -> Result<()> {
     Ok(())
 }
 
-/// The bytes of a disk on the target are those of `witness`.
-fn assert_kept(site: &Site, snapshot: &Snapshot, disk: &SnapshotDisk, witness: &Path) -> Result<()> {
-    let reader = TargetReader::open(&site.world)?;
-    let kept = site.world.block_on(reader.digest(disk.lineage_id, snapshot.summary.id))?;
-    let same = kept == digest(witness)?;
-    std::fs::remove_file(witness)?;
-    ensure!(same, "disk {} of snapshot {} has other bytes", disk.label, snapshot.summary.id);
-    Ok(())
-}
-
 /// Each volume of a snapshot is on the target as it is in the volume snapshot that was kept of it. Of one that was detached
 /// none is kept, and nobody writes to it any more.
 fn assert_same_bytes(lab: &Lab, project: &Project, site: &Site, snapshot: &Snapshot) -> Result<()> {
@@ -56,7 +43,7 @@ fn assert_same_bytes(lab: &Lab, project: &Project, site: &Site, snapshot: &Snaps
         let witness = folder.path().join("witness");
         if shown["status"] == "available" {
             rbd::export(&lab.volume_image(&volume, None), &witness)?;
-            assert_kept(site, snapshot, disk, &witness)?;
+            assert_kept(&site.world, snapshot, disk, &witness)?;
             continue;
         }
         let rows = kept.as_array().context("a list")?;
@@ -67,7 +54,7 @@ fn assert_same_bytes(lab: &Lab, project: &Project, site: &Site, snapshot: &Snaps
         ensure!(bases.len() == 1, "one volume snapshot of {} {volume} is kept: {kept}", disk.label);
         let base = bases[0]["ID"].as_str().context("it has an id")?;
         rbd::export(&lab.volume_image(&volume, Some(base)), &witness)?;
-        assert_kept(site, snapshot, disk, &witness)?;
+        assert_kept(&site.world, snapshot, disk, &witness)?;
     }
     Ok(())
 }
@@ -240,7 +227,7 @@ fn a_local_disk_keeps_its_point_in_time_while_volumes_come_and_go() -> Result<()
     let disk = snapshot.instances[0].vdisks.iter().find(|disk| disk.label == "vda").context("vda")?;
     let witness = folder.path().join("witness");
     copy_file(&LocalDisk::of(&lab, &server)?.path, &witness)?;
-    assert_kept(&site, &snapshot, disk, &witness)?;
+    assert_kept(&site.world, &snapshot, disk, &witness)?;
     drop(phase);
     site.close()?;
     project.close()

@@ -59,28 +59,12 @@ fn check_leftovers(site: &mut Site, project: &Project, data: &str, saga: SagaId)
         project.create_one(&["volume", "create", "--size", "1", "--property", &mark(7), "planted"])?;
     project.wait_for_status(&["volume"], &planted, "available")?;
     let foreign = "holdfast:tag=018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e8f/create_volume_snapshots/0";
-    let unknown = project.create_one(&[
-        "volume",
-        "snapshot",
-        "create",
-        "--force",
-        "--volume",
-        data,
-        "--property",
-        foreign,
-        "unknown",
-    ])?;
-    let late = project.create_one(&[
-        "volume",
-        "snapshot",
-        "create",
-        "--force",
-        "--volume",
-        data,
-        "--property",
-        &mark(8),
-        "late",
-    ])?;
+    let plant = |name: &str, mark: &str| {
+        let what = ["volume", "snapshot", "create", "--force", "--volume", data, "--property", mark, name];
+        project.create_one(&what)
+    };
+    let unknown = plant("unknown", foreign)?;
+    let late = plant("late", &mark(8))?;
     for id in [&unknown, &late] {
         project.wait_for_status(&["volume", "snapshot"], id, "available")?;
     }

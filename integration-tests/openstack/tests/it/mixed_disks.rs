@@ -5,8 +5,7 @@ use std::io::{BufReader, ErrorKind, Read as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use integration_tests::disks::digest;
-use integration_tests::readback::TargetReader;
+use integration_tests::readback::{TargetReader, assert_kept};
 use openstack_tests::flavor::Flavor;
 use openstack_tests::guest::Guest;
 use openstack_tests::lab::Lab;
@@ -98,10 +97,7 @@ fn a_local_disk_and_a_volume_of_one_instance_are_cut_at_one_point_in_time() -> R
     let stopped = site.world.take_snapshot(workload, false)?;
     let witness = folder.path().join("witness");
     rbd::export(&lab.volume_image(&volume, None), &witness)?;
-    let reader = TargetReader::open(&site.world)?;
-    let kept = reader.digest(disk(&stopped, &volume)?.lineage_id, stopped.summary.id);
-    let kept = site.world.block_on(kept)?;
-    ensure!(kept == digest(&witness)?, "the volume has other bytes");
+    assert_kept(&site.world, &stopped, disk(&stopped, &volume)?, &witness)?;
     project.start(&server)?;
     Guest::wait_for(&server)?;
     drop(phase);

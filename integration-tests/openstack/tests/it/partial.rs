@@ -1,8 +1,7 @@
 //! Workloads of several instances on a real OpenStack, of which one fails: the others are in the snapshot, which says so.
 
 use anyhow::{Context as _, Result, ensure};
-use integration_tests::disks::digest;
-use integration_tests::readback::TargetReader;
+use integration_tests::readback::assert_kept;
 use model::{InstanceId, WorkloadId, WorkloadType};
 use openstack_tests::guest::Guest;
 use openstack_tests::hypervisor::{LocalDisk, bitmaps, checkpoints, copy_file};
@@ -88,9 +87,7 @@ fn an_instance_that_fails_is_left_out_and_the_other_is_saved() -> Result<()> {
     let disk = part(&snapshot, other)?.vdisks.first().context("it has a disk")?;
     let witness = folder.path().join("witness");
     copy_file(&LocalDisk::of(&lab, &second)?.path, &witness)?;
-    let reader = TargetReader::open(&site.world)?;
-    let kept = site.world.block_on(reader.digest(disk.lineage_id, snapshot.summary.id))?;
-    ensure!(kept == digest(&witness)?, "the bytes of the other are another");
+    assert_kept(&site.world, &snapshot, disk, &witness)?;
     drop(phase);
 
     let phase = Phase::begin("partial: the other starts, and nothing is left");

@@ -4,8 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use integration_tests::disks::digest;
-use integration_tests::readback::TargetReader;
+use integration_tests::readback::assert_kept;
 use model::InstanceId;
 use openstack_tests::guest::Guest;
 use openstack_tests::hypervisor::{LocalDisk, bitmaps, checkpoints, copy_file};
@@ -27,10 +26,7 @@ fn assert_consistent(snapshot: &Snapshot) -> Result<()> {
 /// What the snapshot's only disk has on the target is what `witness` has.
 fn assert_same_bytes(site: &Site, snapshot: &Snapshot, witness: &Path) -> Result<()> {
     let disk = snapshot.instances[0].vdisks.first().context("the instance has a disk")?;
-    let reader = TargetReader::open(&site.world)?;
-    let kept = site.world.block_on(reader.digest(disk.lineage_id, snapshot.summary.id))?;
-    ensure!(kept == digest(witness)?, "snapshot {} has other bytes than the disk had", snapshot.summary.id);
-    Ok(std::fs::remove_file(witness)?)
+    assert_kept(&site.world, snapshot, disk, witness)
 }
 
 fn bytes_read(snapshot: &Snapshot) -> u64 {

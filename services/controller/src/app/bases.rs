@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::Error;
 use super::retrying::retrying;
-use crate::engine::{BaseReleaseOrder, NeedlessBase};
+use crate::engine::{BaseRelease, BaseReleaseOrder, NeedlessBase};
 use crate::state::AppState;
 
 /// One question to the cloud; what takes longer is asked again at the next look.
@@ -92,7 +92,7 @@ async fn look_at(state: &AppState, id: WorkloadId, rows: &[KeptBaseRow]) -> Resu
 async fn start(state: &AppState, order: &BaseReleaseOrder) -> Result<(), Error> {
     let mut tx = state.catalog.begin().await?;
     let saga_id = state.engine.new_saga_id();
-    state.engine.start_base_release(&mut tx, saga_id, order).await?;
+    state.engine.start::<BaseRelease>(&mut tx, saga_id, order).await?;
     Ok(tx.commit().await?)
 }
 

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use model::{Owner, SagaId};
 
 use super::{Caller, Error};
-use crate::engine::{LeftoverOrder, LeftoverReport};
-use crate::sagas::leftover_sweep::LeftoverSweep;
+use crate::engine::{LeftoverOrder, LeftoverReport, LeftoverSweep};
 use crate::state::AppState;
 use saga::Saga as _;
 
@@ -50,7 +49,7 @@ pub async fn start(state: &AppState, caller: &Caller, request: Request) -> Resul
         is_removed: request.is_removed,
     };
     let saga_id = state.engine.new_saga_id();
-    state.engine.start_leftover_sweep(&mut tx, saga_id, &order).await?;
+    state.engine.start::<LeftoverSweep>(&mut tx, saga_id, &order).await?;
     tx.commit().await?;
     state.engine.wake();
     tracing::info!(%saga_id, user = %caller.user, remove = request.is_removed, "leftovers are looked for");

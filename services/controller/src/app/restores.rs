@@ -13,7 +13,7 @@ use model::{
 use super::retrying::retrying;
 use super::text::{check_description, check_name};
 use super::{Caller, Error, IntakeKey, Started, snapshots, trusts, workloads};
-use crate::engine::{Became, News, RestoreInstance, RestoreOrder};
+use crate::engine::{Became, News, RestoreInstance, RestoreNew, RestoreOrder};
 use crate::state::AppState;
 
 /// What to bring back.
@@ -326,7 +326,7 @@ async fn insert(
         one_click: row.kind == RestoreKind::OneClick,
         instances: plan.instances.clone(),
     };
-    state.engine.start_restore(&mut tx, row.saga_id, &order).await?;
+    state.engine.start::<RestoreNew>(&mut tx, row.saga_id, &order).await?;
     tx.commit().await?;
     Ok(Started { id: row.id, saga_id: row.saga_id, duplicate: false, warning: None })
 }

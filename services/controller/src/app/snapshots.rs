@@ -10,7 +10,7 @@ use model::{
 use super::retrying::retrying;
 use super::text::{check_description, check_name};
 use super::{Caller, Error, IntakeKey, Started, trusts, workloads};
-use crate::engine::{Became, News, SnapshotOrder};
+use crate::engine::{Became, News, SnapshotCreate, SnapshotOrder};
 use crate::state::AppState;
 
 /// Said when an incremental snapshot was asked for and cannot be.
@@ -251,7 +251,7 @@ async fn insert(
         kind: row.kind,
         instance_ids: instances.iter().map(|instance| instance.instance_id).collect(),
     };
-    state.engine.start_snapshot(&mut tx, row.saga_id, &order).await?;
+    state.engine.start::<SnapshotCreate>(&mut tx, row.saga_id, &order).await?;
     tx.commit().await?;
     Ok(Started { id: row.id, saga_id: row.saga_id, duplicate: false, warning })
 }

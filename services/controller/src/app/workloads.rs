@@ -12,7 +12,7 @@ use model::{Failure, InstanceId, KeepBase, Owner, SagaId, WorkloadId, WorkloadSt
 use super::retrying::retrying;
 use super::text::{check_description, check_name, shown};
 use super::{Caller, Error, trusts};
-use crate::engine::{Became, ClearingOrder, News};
+use crate::engine::{Became, ClearingOrder, News, WorkloadDelete, WorkloadReset};
 use crate::state::{AppState, TargetInfo};
 
 /// A snapshot freezes its instances at one time: more are better several workloads.
@@ -212,9 +212,9 @@ async fn start_clearing(
     let project_id = workload.project_id.clone();
     let order = |database_only| ClearingOrder { project_id, workload_id: id, database_only };
     match how {
-        Clearing::Reset => state.engine.start_workload_reset(&mut tx, saga_id, &order(false)).await?,
+        Clearing::Reset => state.engine.start::<WorkloadReset>(&mut tx, saga_id, &order(false)).await?,
         Clearing::Delete { database_only } => {
-            state.engine.start_workload_delete(&mut tx, saga_id, &order(database_only)).await?;
+            state.engine.start::<WorkloadDelete>(&mut tx, saga_id, &order(database_only)).await?;
         }
     }
     tx.commit().await?;

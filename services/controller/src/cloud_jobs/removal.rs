@@ -17,38 +17,32 @@ impl CloudJobs {
     ) -> Result<(), Failure> {
         let owner = owner(&command.project_id, &command.user_id)?;
         let tag = Tag::from_text(&command.tag);
-        self.cloud.delete_volume_snapshots(&owner, &tag).await?;
-        if !self.waits_to_look_again(command.looks_twice).await {
-            return Ok(());
-        }
-        self.cloud.delete_volume_snapshots(&owner, &tag).await
+        self.remove(command.looks_twice, || self.cloud.delete_volume_snapshots(&owner, &tag)).await
     }
 
     pub(super) async fn delete_volumes(&self, command: &cmd::DeleteVolume) -> Result<(), Failure> {
         let owner = owner(&command.project_id, &command.user_id)?;
         let tag = Tag::from_text(&command.tag);
-        self.cloud.delete_volumes(&owner, &tag).await?;
-        if !self.waits_to_look_again(command.looks_twice).await {
-            return Ok(());
-        }
-        self.cloud.delete_volumes(&owner, &tag).await
+        self.remove(command.looks_twice, || self.cloud.delete_volumes(&owner, &tag)).await
     }
 
     pub(super) async fn delete_instances(&self, command: &cmd::DeleteInstance) -> Result<(), Failure> {
         let owner = owner(&command.project_id, &command.user_id)?;
         let tag = Tag::from_text(&command.tag);
-        self.cloud.delete_instances(&owner, &tag).await?;
-        if !self.waits_to_look_again(command.looks_twice).await {
-            return Ok(());
-        }
-        self.cloud.delete_instances(&owner, &tag).await
+        self.remove(command.looks_twice, || self.cloud.delete_instances(&owner, &tag)).await
     }
 
-    async fn waits_to_look_again(&self, looks_twice: bool) -> bool {
-        if looks_twice {
-            tokio::time::sleep(self.second_look_after).await;
+    /// Removes what there is, and what came since where a second look is wanted.
+    async fn remove<R>(&self, looks_twice: bool, look: impl Fn() -> R + Send) -> Result<(), Failure>
+    where
+        R: Future<Output = Result<(), Failure>> + Send,
+    {
+        look().await?;
+        if !looks_twice {
+            return Ok(());
         }
-        looks_twice
+        tokio::time::sleep(self.second_look_after).await;
+        look().await
     }
 
     /// Where no cloud vouches for users, there is nothing to take back.

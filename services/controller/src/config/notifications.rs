@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use service_kit::config::{ConfigError, read_secret};
+use service_kit::config::{BusSection, ConfigError};
 
 /// `[notifications]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -56,13 +56,13 @@ impl NotificationsSection {
     ///
     /// Errors: the password file cannot be read or is empty.
     pub fn to_bus_config(&self, connection_name: &str) -> Result<bus::BusConfig, ConfigError> {
-        Ok(bus::BusConfig {
+        let section = BusSection {
             brokers: self.brokers.clone(),
             vhost: self.vhost.clone(),
             user: self.user.clone(),
-            password: read_secret(&self.password_file)?,
-            connection_name: connection_name.to_owned(),
-        })
+            password_file: self.password_file.clone(),
+        };
+        section.to_bus_config(connection_name)
     }
 }
 

@@ -124,7 +124,7 @@ pub(crate) async fn note(
     // Of whoever asks for something else than we did.
     let Ok(id) = examined.examination_id.parse::<Uuid>() else { return Ok(()) };
     let mut tx = catalog.begin().await?;
-    tx.forget_examination_answers(Timestamp(now.0 - micros(FORGET_AFTER))).await?;
+    tx.forget_examination_answers(now.before(FORGET_AFTER)).await?;
     tx.insert_examination_answer(id, kind, host, &examined.encode_to_vec()).await?;
     tx.commit().await
 }
@@ -223,8 +223,4 @@ fn read(check: &proto::common::v1::Check) -> Check {
         *text = shown(text, WORD_LENGTH_MAX);
     }
     check
-}
-
-pub(super) fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -57,7 +57,7 @@ async fn examine_catalog(state: &AppState) -> Vec<Check> {
         Ok(Ok(theirs)) => {
             // Whole seconds: what is left of the second is not known.
             let after = state.clock.now().after(Duration::from_secs(1));
-            let before = model::Timestamp(before.0 - 1_000_000);
+            let before = before.before(Duration::from_secs(1));
             let mut clock = judge_clock(before, theirs, after, "this controller's");
             clock.subject = "clock of the database".to_owned();
             vec![Check::ok(subject, format!("{} answers", state.catalog.place())), clock]

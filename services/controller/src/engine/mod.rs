@@ -9,13 +9,14 @@
 //! ```text
 //! let saga_id = state.engine.new_saga_id();
 //! // insert the snapshot row (creating, with saga_id), lock the workload with saga_id ...
-//! state.engine.start_snapshot(&mut tx, saga_id, &order).await?;
+//! state.engine.start::<SnapshotCreate>(&mut tx, saga_id, &order).await?;
 //! tx.commit().await?;
 //! state.engine.wake();                       // publish at once rather than at the next tick
 //! ```
 
 mod error;
 mod event;
+mod object;
 
 mod run;
 
@@ -31,36 +32,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{Catalog, JobDirection, SagaRow, TimerKind, Tx};
-use model::{ProjectId, SagaId, UserId, WorkloadId};
+use model::{SagaId, UserId};
 use runtime::{Entropy, RetryPolicy};
-use saga::{Direction, Ignored, OperatorVerb, Phase, Saga, SagaState, Shape};
+use saga::{Direction, Ignored, OperatorVerb, Phase, SagaState, Shape};
 use service_kit::drill;
 use tokio::sync::Notify;
-use uuid::Uuid;
 
 pub use error::Error;
 pub(crate) use event::kind as event_kind;
 pub use event::{At, Decision, Incoming};
 pub use fact::{Became, News};
+pub use object::{Object, Ordered};
 pub use replies::{Accepted, Beat, JobResult, Outcome, Verdict, Worker};
 
 /// Which bases are needless.
-pub use crate::sagas::base_release::{NeedlessBase, Params as BaseReleaseOrder};
+pub use crate::sagas::base_release::{BaseRelease, NeedlessBase, Params as BaseReleaseOrder};
 /// Which workload is reset or deleted; it is locked by the same saga.
 pub use crate::sagas::clearing::Params as ClearingOrder;
 /// Where leftovers are looked for, and what was found.
-pub use crate::sagas::leftover_sweep::{Facts as LeftoverReport, Params as LeftoverOrder};
+pub use crate::sagas::leftover_sweep::{Facts as LeftoverReport, LeftoverSweep, Params as LeftoverOrder};
 /// What is to be brought back; the restore row (`restoring`) exists.
-pub use crate::sagas::restore_new::{Params as RestoreOrder, RestoreInstance};
+pub use crate::sagas::restore_new::{Params as RestoreOrder, RestoreInstance, RestoreNew};
 /// What a snapshot is to be made of; the snapshot row (`creating`) exists, and the workload is locked by the same saga.
-pub use crate::sagas::snapshot_create::Params as SnapshotOrder;
+pub use crate::sagas::snapshot_create::{Params as SnapshotOrder, SnapshotCreate};
+pub use crate::sagas::workload_delete::WorkloadDelete;
+pub use crate::sagas::workload_reset::WorkloadReset;
 
-use crate::sagas::base_release::BaseRelease;
-use crate::sagas::leftover_sweep::LeftoverSweep;
-use crate::sagas::restore_new::RestoreNew;
-use crate::sagas::snapshot_create::SnapshotCreate;
-use crate::sagas::workload_delete::WorkloadDelete;
-use crate::sagas::workload_reset::WorkloadReset;
 use run::{Definitions, Run};
 
 /// The code of a saga that a user stopped.
@@ -170,88 +167,45 @@ impl Engine {
         self.core.definitions.iter().map(saga::ErasedSaga::shape)
     }
 
-    /// Starts a `snapshot_create` within the caller's transaction. Call `wake` after the commit.
+    /// Starts a saga within the caller's transaction. Call `wake` after the commit.
     ///
     /// Errors: the catalog's; roll back then.
-    pub async fn start_snapshot(
+    pub async fn start<S: Ordered>(
         &self,
         tx: &mut Tx,
         saga_id: SagaId,
-        order: &SnapshotOrder,
+        order: &S::Params,
     ) -> Result<(), Error> {
-        let object = Object {
-            object_id: order.snapshot_id.uuid(),
-            workload_id: order.workload_id,
-            project_id: order.project_id.clone(),
+        let object = S::object(saga_id, order);
+        let unreadable = |reason: String| Error::Unreadable { saga_id, reason };
+        let encode = |error: serde_json::Error| unreadable(error.to_string());
+        let state = SagaState::new();
+        let row = SagaRow {
+            id: saga_id,
+            kind: S::KIND.to_owned(),
+            definition_version: S::VERSION,
+            object_id: object.object_id,
+            workload_id: object.workload_id,
+            project_id: object.project_id,
+            params: serde_json::to_string(order).map_err(encode)?,
+            facts: serde_json::to_string(&S::Facts::default()).map_err(encode)?,
+            state: serde_json::to_string(&state).map_err(encode)?,
+            phase: state.phase().as_str().to_owned(),
+            version: 0,
+            error_code: None,
+            error_message: None,
+            created_at: tx.now(),
+            updated_at: tx.now(),
+            finished_at: None,
         };
-        self.submit::<SnapshotCreate>(tx, saga_id, object, order).await
-    }
-
-    /// Starts a `restore_new` within the caller's transaction. Call `wake` after the commit.
-    ///
-    /// Errors: the catalog's; roll back then.
-    pub async fn start_restore(
-        &self,
-        tx: &mut Tx,
-        saga_id: SagaId,
-        order: &RestoreOrder,
-    ) -> Result<(), Error> {
-        let object = Object {
-            object_id: order.restore_id.uuid(),
-            workload_id: order.workload_id,
-            project_id: order.project_id.clone(),
-        };
-        self.submit::<RestoreNew>(tx, saga_id, object, order).await
-    }
-
-    /// Starts a `workload_reset` within the caller's transaction. Call `wake` after the commit.
-    ///
-    /// Errors: the catalog's; roll back then.
-    pub async fn start_workload_reset(
-        &self,
-        tx: &mut Tx,
-        saga_id: SagaId,
-        order: &ClearingOrder,
-    ) -> Result<(), Error> {
-        let object = Object::of_workload(order.workload_id, &order.project_id);
-        self.submit::<WorkloadReset>(tx, saga_id, object, order).await
-    }
-
-    /// Starts a `workload_delete`, as `start_workload_reset` its saga.
-    pub async fn start_workload_delete(
-        &self,
-        tx: &mut Tx,
-        saga_id: SagaId,
-        order: &ClearingOrder,
-    ) -> Result<(), Error> {
-        let object = Object::of_workload(order.workload_id, &order.project_id);
-        self.submit::<WorkloadDelete>(tx, saga_id, object, order).await
-    }
-
-    /// Starts a `base_release`, as `start_workload_reset` its saga.
-    pub async fn start_base_release(
-        &self,
-        tx: &mut Tx,
-        saga_id: SagaId,
-        order: &BaseReleaseOrder,
-    ) -> Result<(), Error> {
-        let object = Object::of_workload(order.workload_id, &order.project_id);
-        self.submit::<BaseRelease>(tx, saga_id, object, order).await
-    }
-
-    /// Starts a `leftover_sweep`, as `start_workload_reset` its saga. It is of no workload.
-    pub async fn start_leftover_sweep(
-        &self,
-        tx: &mut Tx,
-        saga_id: SagaId,
-        order: &LeftoverOrder,
-    ) -> Result<(), Error> {
-        let object = Object {
-            object_id: saga_id.uuid(),
-            workload_id: WorkloadId::from_uuid(Uuid::nil()),
-            project_id: order.project_id.clone(),
-        };
-        self.submit::<LeftoverSweep>(tx, saga_id, object, order).await
+        tx.insert_saga(&row).await?;
+        let deadline = S::DEADLINE.min(self.core.timing.saga_deadline_max);
+        tx.upsert_timer(&whole::timer(saga_id, TimerKind::SagaDeadline, tx.now().after(deadline))).await?;
+        tracing::info!(%saga_id, kind = S::KIND, object_id = %row.object_id, "a saga starts");
+        self.announce(tx, &fact::news_of(&row, Became::Saga(saga_id, state.phase()))).await?;
+        // A new saga takes its start: nothing came before.
+        let _ = Run::resume(&self.core, tx, row, 0)?.apply(Incoming::Started).await?;
+        Ok(())
     }
 
     /// Tells subscribers of a change, within the transaction that makes it. Call `wake` after the commit.
@@ -313,57 +267,6 @@ impl Engine {
         incoming: Incoming,
     ) -> Result<Result<Phase, Ignored>, Error> {
         Run::load(&self.core, tx, saga_id).await?.apply(incoming).await
-    }
-
-    async fn submit<S: Saga>(
-        &self,
-        tx: &mut Tx,
-        id: SagaId,
-        object: Object,
-        params: &S::Params,
-    ) -> Result<(), Error> {
-        let unreadable = |reason: String| Error::Unreadable { saga_id: id, reason };
-        let encode = |error: serde_json::Error| unreadable(error.to_string());
-        let state = SagaState::new();
-        let row = SagaRow {
-            id,
-            kind: S::KIND.to_owned(),
-            definition_version: S::VERSION,
-            object_id: object.object_id,
-            workload_id: object.workload_id,
-            project_id: object.project_id,
-            params: serde_json::to_string(params).map_err(encode)?,
-            facts: serde_json::to_string(&S::Facts::default()).map_err(encode)?,
-            state: serde_json::to_string(&state).map_err(encode)?,
-            phase: state.phase().as_str().to_owned(),
-            version: 0,
-            error_code: None,
-            error_message: None,
-            created_at: tx.now(),
-            updated_at: tx.now(),
-            finished_at: None,
-        };
-        tx.insert_saga(&row).await?;
-        let deadline = S::DEADLINE.min(self.core.timing.saga_deadline_max);
-        tx.upsert_timer(&whole::timer(id, TimerKind::SagaDeadline, tx.now().after(deadline))).await?;
-        tracing::info!(saga_id = %id, kind = S::KIND, object_id = %row.object_id, "a saga starts");
-        self.announce(tx, &fact::news_of(&row, Became::Saga(id, state.phase()))).await?;
-        // A new saga takes its start: nothing came before.
-        let _ = Run::resume(&self.core, tx, row, 0)?.apply(Incoming::Started).await?;
-        Ok(())
-    }
-}
-
-/// What a saga works for.
-struct Object {
-    object_id: Uuid,
-    workload_id: WorkloadId,
-    project_id: ProjectId,
-}
-
-impl Object {
-    fn of_workload(id: WorkloadId, project_id: &ProjectId) -> Self {
-        Self { object_id: id.uuid(), workload_id: id, project_id: project_id.clone() }
     }
 }
 

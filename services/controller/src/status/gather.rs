@@ -22,7 +22,7 @@ use super::{QueueMonitor, problems};
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// More are for the list of sagas.
 const STUCK_LISTED_MAX: u32 = 20;
-const DAY: i64 = 24 * 3600 * 1_000_000;
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What a status is gathered from.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Gatherer {
             services: tx.list_services().await?,
             loads: tx.sum_running_jobs().await?,
             unfinished: tx.count_unfinished_sagas().await?,
-            ended: tx.count_ended_sagas(Timestamp(now.0 - DAY)).await?,
+            ended: tx.count_ended_sagas(now.before(DAY)).await?,
             stuck: tx.list_stuck_sagas(STUCK_LISTED_MAX).await?,
             outbox: tx.outbox_depth().await?,
         })

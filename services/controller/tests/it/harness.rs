@@ -8,8 +8,8 @@ use catalog::{
     Catalog, OutboxRow, RestoreKind, RestoreRow, SagaRow, SnapshotRow, WorkloadInstanceRow, WorkloadRow,
 };
 use controller::engine::{
-    Accepted, ClearingOrder, Decision, Engine, JobResult, Outcome, RestoreInstance, RestoreOrder,
-    SnapshotOrder, Timing, Verdict, Worker,
+    Accepted, ClearingOrder, Decision, Engine, JobResult, Outcome, RestoreInstance, RestoreNew, RestoreOrder,
+    SnapshotCreate, SnapshotOrder, Timing, Verdict, Worker, WorkloadDelete, WorkloadReset,
 };
 use controller::sagas::remote::Command;
 use model::{
@@ -176,7 +176,7 @@ impl Harness {
             kind: SnapshotKind::Incremental,
             instance_ids: instance_ids(self.instance_count),
         };
-        self.engine.start_snapshot(&mut tx, saga_id, &order).await.unwrap();
+        self.engine.start::<SnapshotCreate>(&mut tx, saga_id, &order).await.unwrap();
         tx.commit().await.unwrap();
         (saga_id, id)
     }
@@ -189,9 +189,9 @@ impl Harness {
         let mut tx = self.catalog.begin().await.unwrap();
         tx.lock_workload(workload_id(), saga_id).await.unwrap();
         if is_deletion {
-            self.engine.start_workload_delete(&mut tx, saga_id, &order).await.unwrap();
+            self.engine.start::<WorkloadDelete>(&mut tx, saga_id, &order).await.unwrap();
         } else {
-            self.engine.start_workload_reset(&mut tx, saga_id, &order).await.unwrap();
+            self.engine.start::<WorkloadReset>(&mut tx, saga_id, &order).await.unwrap();
         }
         tx.commit().await.unwrap();
         saga_id
@@ -233,7 +233,7 @@ impl Harness {
             one_click: false,
             instances: instance_ids(self.instance_count).into_iter().map(named).collect(),
         };
-        self.engine.start_restore(&mut tx, saga_id, &order).await.unwrap();
+        self.engine.start::<RestoreNew>(&mut tx, saga_id, &order).await.unwrap();
         tx.commit().await.unwrap();
         (saga_id, id)
     }

@@ -1,6 +1,6 @@
 //! What is taken away: workloads reset and deleted, bases that nothing builds on any more.
 
-use controller::engine::{BaseReleaseOrder, NeedlessBase};
+use controller::engine::{BaseRelease, BaseReleaseOrder, NeedlessBase};
 use controller::sagas::remote::Command;
 use model::{Failure, SnapshotEvent, SnapshotState, WorkloadState};
 
@@ -140,7 +140,7 @@ async fn order_release(harness: &Harness, is_left_behind: bool) -> BaseReleaseOr
 async fn start_release(harness: &Harness, order: &BaseReleaseOrder) -> model::SagaId {
     let saga_id = harness.engine.new_saga_id();
     let mut tx = harness.catalog.begin().await.unwrap();
-    harness.engine.start_base_release(&mut tx, saga_id, order).await.unwrap();
+    harness.engine.start::<BaseRelease>(&mut tx, saga_id, order).await.unwrap();
     tx.commit().await.unwrap();
     saga_id
 }
