@@ -30,7 +30,7 @@ pub fn start(service: &Service, state: AppState, interval: Duration) {
 }
 
 async fn look(state: &AppState) {
-    if let Err(error) = bases::release_needless(state, bases::Which::All).await {
+    if let Err(error) = bases::release_needless(state, None).await {
         tracing::warn!(error = %Chain(&error), "kept bases could not be looked at, will try again");
     }
 }

@@ -12,7 +12,7 @@ use service_kit::telemetry::Chain;
 use service_kit::{Drain, Service, drill};
 
 use super::patience::patiently;
-use crate::app::bases::{self, Which};
+use crate::app::bases;
 use crate::config::NotificationsSection;
 use crate::engine;
 use crate::state::AppState;
@@ -90,8 +90,8 @@ impl Ears {
             match noted {
                 Ok(workloads) => {
                     tell_noted(&notification, &workloads);
-                    if !workloads.is_empty() {
-                        self.release_bases(&notification, drain).await;
+                    if frees_bases(notification.change) {
+                        self.release_bases(&workloads, drain).await;
                     }
                 }
                 // It comes again over the next connection.
@@ -102,20 +102,15 @@ impl Ears {
         heard.done().await;
     }
 
-    async fn release_bases(&self, notification: &Notification, drain: &mut Drain) {
-        if !matches!(notification.change, CloudChange::Deleted | CloudChange::VolumeDetached) {
-            return;
-        }
-        let which = match notification.subject {
-            Subject::Instance(id) => Which::OfInstance(id),
-            Subject::Volume(id) => Which::OfVolume(id),
-        };
-        tokio::select! {
-            biased; // both are cancel safe: what a look began to write is rolled back
-            () = drain.begun() => {}
-            released = bases::release_needless(&self.state, which) => {
-                if let Err(error) = released {
-                    tracing::warn!(error = %Chain(&error), "kept bases could not be looked at, will try again");
+    async fn release_bases(&self, workloads: &[WorkloadId], drain: &mut Drain) {
+        for workload in workloads {
+            tokio::select! {
+                biased; // both are cancel safe: what a look began to write is rolled back
+                () = drain.begun() => return,
+                released = bases::release_needless(&self.state, Some(*workload)) => {
+                    if let Err(error) = released {
+                        tracing::warn!(error = %Chain(&error), "kept bases could not be looked at, will try again");
+                    }
                 }
             }
         }
@@ -149,6 +144,11 @@ impl Ears {
         tx.commit().await?;
         Ok(told)
     }
+}
+
+/// After these, nothing may build on a base any more.
+const fn frees_bases(change: CloudChange) -> bool {
+    matches!(change, CloudChange::Deleted | CloudChange::VolumeDetached)
 }
 
 fn tell_noted(notification: &Notification, workloads: &[WorkloadId]) {

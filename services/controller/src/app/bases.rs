@@ -18,45 +18,26 @@ use crate::state::AppState;
 /// One question to the cloud; what takes longer is asked again at the next look.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
-/// Which bases are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    All,
-    /// Those of the disks of an instance, as when it was deleted.
-    OfInstance(InstanceId),
-    /// That of a volume, as when it was detached or its deletion was refused.
-    OfVolume(VolumeId),
-}
-
-/// Has those bases removed whose volumes are not used by their instances any more; gives how many there are. A saga does it.
+/// Has those bases removed, of one workload or of all, whose volumes are not used by their instances any more; gives how many
+/// there are. A saga does it.
 ///
 /// Errors: the catalog's. A cloud that does not answer is none: its bases are looked at the next time.
-pub async fn release_needless(state: &AppState, which: Which) -> Result<usize, Error> {
+pub async fn release_needless(state: &AppState, workload: Option<WorkloadId>) -> Result<usize, Error> {
     let mut tx = state.catalog.read().await?;
-    let kept = tx.list_kept_bases(None).await?;
+    let kept = tx.list_kept_bases(workload).await?;
     drop(tx);
     let mut by_workload: BTreeMap<WorkloadId, Vec<KeptBaseRow>> = BTreeMap::new();
-    for row in kept.into_iter().filter(|row| which.has(row) && row.holder_saga_id.is_none()) {
+    for row in kept.into_iter().filter(|row| row.holder_saga_id.is_none()) {
         by_workload.entry(row.workload_id).or_default().push(row);
     }
     let mut count = 0;
     for (id, rows) in by_workload {
         count += look_at(state, id, &rows).await?;
     }
-    if which == Which::All {
+    if workload.is_none() {
         forget_deleted(state).await?;
     }
     Ok(count)
-}
-
-impl Which {
-    fn has(self, row: &KeptBaseRow) -> bool {
-        match self {
-            Self::All => true,
-            Self::OfInstance(id) => row.instance_id == id,
-            Self::OfVolume(id) => volume_of(row) == Some(id),
-        }
-    }
 }
 
 fn volume_of(row: &KeptBaseRow) -> Option<VolumeId> {

@@ -44,7 +44,7 @@ pub async fn start(state: &AppState, caller: &Caller, request: Request) -> Resul
     }
     let order = LeftoverOrder {
         project_id: caller.project.clone(),
-        owners: owners.into_iter().map(Into::into).collect(),
+        owners: owners.into_iter().collect(),
         age_min_seconds: request.age_min_seconds,
         is_removed: request.is_removed,
     };

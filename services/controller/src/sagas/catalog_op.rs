@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use cloud::InstanceDescription;
 use model::{
-    ByteCount, Consistency, DiskFormat, DiskId, Failure, InstanceId, KeepBase, LineageId, SnapshotId,
+    ByteCount, Consistency, DiskFormat, DiskId, Failure, InstanceId, KeepBase, LineageId, Owner, SnapshotId,
     SnapshotKind, Timestamp, UserId, VolumeId, VolumeSnapshotId, WorkloadType,
 };
 use serde::{Deserialize, Serialize};
 
 use super::clearing::{ClearingBegun, TaggedBase};
-use super::leftover_sweep::{Leftover, Tagged, Whose};
+use super::leftover_sweep::{Leftover, Tagged};
 use super::{base_release, clearing, restore_new, snapshot_create};
 
 /// What a step asks of the catalog.
@@ -68,7 +68,7 @@ pub enum CatalogOp {
     /// Leases the lineages of bases, where nobody works on them. Answer: `BasesLeased`.
     LeaseBases(base_release::Params),
     /// Finds what no living saga and no next snapshot needs. Answer: `LeftoversJudged`.
-    JudgeLeftovers { age_min_seconds: u64, found: Vec<(Whose, Tagged)> },
+    JudgeLeftovers { age_min_seconds: u64, found: Vec<(Owner, Tagged)> },
     /// The saga turned back: the leases are given back.
     ReleaseBaseLeases(base_release::Params),
     /// The pivot: those bases are gone, and the world is told.
@@ -159,7 +159,7 @@ pub struct LineageLease {
     pub lineage_id: LineageId,
     pub epoch: u64,
     pub chunk_size: ByteCount,
-    /// Whose chunks may be referenced; `None`: a full read.
+    /// Owner chunks may be referenced; `None`: a full read.
     pub parent_snapshot_id: Option<SnapshotId>,
     /// No snapshot of the lineage was ever committed.
     pub is_new: bool,
@@ -170,7 +170,7 @@ pub struct LineageLease {
 /// A volume snapshot that outlives its snapshot's saga.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptBase {
-    /// Whose point in time it is.
+    /// Owner point in time it is.
     pub snapshot_id: SnapshotId,
     pub volume_snapshot_id: VolumeSnapshotId,
     pub tag: String,

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{Owner, ProjectId, UserId};
+use model::{Owner, ProjectId};
 use proto::cmd::v1 as cmd;
 use saga::{Branch, Saga, Step, Steps};
 use serde::{Deserialize, Serialize};
@@ -33,17 +33,11 @@ type Ctx<'a> = saga::Ctx<'a, LeftoverSweep>;
 pub struct Params {
     /// Of whoever asked.
     pub project_id: ProjectId,
-    pub owners: Vec<Whose>,
+    /// With whose rights it is looked.
+    pub owners: Vec<Owner>,
     /// Since the end of the saga.
     pub age_min_seconds: u64,
     pub is_removed: bool,
-}
-
-/// With whose rights it is looked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Whose {
-    pub project_id: ProjectId,
-    pub user_id: UserId,
 }
 
 /// What the steps learned.
@@ -81,7 +75,7 @@ pub enum Kind {
 /// Something that nothing needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leftover {
-    pub owner: Whose,
+    pub owner: Owner,
     pub thing: Tagged,
     /// Since its saga ended; absent: there is none.
     pub age_seconds: Option<u64>,
@@ -204,10 +198,4 @@ fn reported() -> Tolerance {
 
 fn count(count: usize) -> Branch {
     Branch::try_from(count).unwrap_or(Branch::MAX)
-}
-
-impl From<Owner> for Whose {
-    fn from(owner: Owner) -> Self {
-        Self { project_id: owner.project_id, user_id: owner.user_id }
-    }
 }

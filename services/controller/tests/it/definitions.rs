@@ -308,8 +308,7 @@ fn a_release_of_bases_fails_repeats_and_crashes_well_at_each_step() {
 
 #[test]
 fn a_sweep_of_leftovers_fails_repeats_and_crashes_well_at_each_step() {
-    let owner =
-        leftover_sweep::Whose { project_id: "acme".parse().unwrap(), user_id: "alice".parse().unwrap() };
+    let owner = model::Owner { project_id: "acme".parse().unwrap(), user_id: "alice".parse().unwrap() };
     check_all::<LeftoverSweep>(&leftover_sweep::Params {
         project_id: "acme".parse().unwrap(),
         owners: vec![owner],

@@ -2,8 +2,8 @@
 
 use controller::sagas::catalog_op::{CatalogAnswer, CatalogOp};
 use controller::sagas::clearing::{ClearingBegun, TaggedBase};
-use controller::sagas::leftover_sweep::{Kind, Leftover, Tagged, Whose};
-use model::InstanceId;
+use controller::sagas::leftover_sweep::{Kind, Leftover, Tagged};
+use model::{InstanceId, Owner};
 
 use crate::world::{World, make_uuid};
 
@@ -45,7 +45,7 @@ impl World {
 fn leftover((kind, number): (Kind, u32)) -> Leftover {
     let (id, name) = (number.to_string(), "left".to_owned());
     Leftover {
-        owner: Whose { project_id: "acme".parse().unwrap(), user_id: "alice".parse().unwrap() },
+        owner: Owner { project_id: "acme".parse().unwrap(), user_id: "alice".parse().unwrap() },
         thing: Tagged { kind, id, name, tag: format!("saga/step/{number}") },
         age_seconds: Some(1),
         why: "its saga ended".to_owned(),

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use catalog::SagaRow;
-use model::{RestoreId, RestoreState, SagaId, Timestamp};
+use model::{Owner, RestoreId, RestoreState, SagaId, Timestamp};
 use saga::{Phase, Saga as _};
 
 use super::{OpCtx, OpError, OpResult};
 use crate::sagas::catalog_op::CatalogAnswer;
-use crate::sagas::leftover_sweep::{Kind, Leftover, Tagged, Whose};
+use crate::sagas::leftover_sweep::{Kind, Leftover, Tagged};
 use crate::sagas::snapshot_create::SnapshotCreate;
 
-pub(super) async fn judge(ctx: &mut OpCtx<'_>, age_min_seconds: u64, found: &[(Whose, Tagged)]) -> OpResult {
+pub(super) async fn judge(ctx: &mut OpCtx<'_>, age_min_seconds: u64, found: &[(Owner, Tagged)]) -> OpResult {
     let kept = ctx.tx.list_kept_bases(None).await?;
     let kept: BTreeSet<&str> = kept.iter().map(|row| row.base.tag.as_str()).collect();
     let mut leftovers = Vec::new();
@@ -69,7 +69,7 @@ async fn volumes_left(ctx: &mut OpCtx<'_>) -> Result<Vec<Leftover>, OpError> {
     let mut leftovers = Vec::new();
     for row in ctx.tx.list_volumes_left(None).await? {
         let Some(workload) = ctx.tx.get_workload(row.workload_id).await? else { continue };
-        let owner = Whose::from(workload.owner());
+        let owner = workload.owner();
         let thing =
             Tagged { kind: Kind::Volume, id: row.volume_id.to_string(), name: row.name, tag: String::new() };
         let why = format!(
