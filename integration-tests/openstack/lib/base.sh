@@ -57,8 +57,11 @@ start_mariadb() {
         sql+="CREATE DATABASE IF NOT EXISTS $name CHARACTER SET utf8;
               GRANT ALL ON $name.* TO 'openstack'@'$HOST' IDENTIFIED BY '$S_DATABASE';"
     done
-    once databases mariadb --no-defaults --socket="$socket" <<<"$sql"
+    once databases in_database <<<"$sql"
 }
+
+# in_database <<<STATEMENTS: not in arguments, which everybody sees
+in_database() { mariadb --no-defaults --socket="$STATE/run/mariadb/socket" -N; }
 
 start_memcached() {
     start memcached memcached -u memcache -l $HOST -p $P_CACHE -m 64 -c 512

@@ -132,6 +132,14 @@ start_link() {
 state_of() { # state_of SERVICE NOUN: whether OpenStack says that its part of that name is up
     admin "$2" service list --service "$1" -f value -c State | grep -x up >/dev/null
 }
+# A service counts as up some seconds before its host can take instances: the scheduler also wants a compute node to map to
+# a cell, and what it has to offer in Placement.
+host_is_mapped() {
+    is_done nova-hosts && return 0
+    nova-manage --config-file "$STATE/etc/nova.conf" cell_v2 discover_hosts >>"$STATE/log/setup-nova-hosts.log" 2>&1
+    [ "$(in_database <<<'SELECT count(*) > 0 FROM nova_api.host_mappings')" = 1 ] || return 1
+    [ "$(in_database <<<'SELECT count(*) >= 3 FROM placement.inventories')" = 1 ] && mark nova-hosts
+}
 agents_alive() { admin network agent list -f json | jq -e 'any(.[]; .Binary == "neutron-linuxbridge-agent" and .Alive)'; }
 
 start_openstack() {
@@ -152,7 +160,7 @@ start_openstack() {
     await 240 nova-compute state_of nova-compute compute
     await 240 cinder-volume state_of cinder-volume volume
     await 240 neutron-linuxbridge agents_alive
-    once nova-hosts nova-manage --config-file "$dir/nova.conf" cell_v2 discover_hosts
+    await 240 nova-compute host_is_mapped
 }
 
 seed() { once seeded fill_cloud; }

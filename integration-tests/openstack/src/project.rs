@@ -94,7 +94,7 @@ impl Project {
     }
 
     fn create_server(&self, name: &str, arguments: &[&str]) -> Result<String> {
-        let id = self.create_one(&[&["server", "create", name, "--wait"], arguments].concat())?;
+        let id = self.create_one(&[&["server", "create", name], arguments].concat())?;
         self.wait_for_status(&["server"], &id, "ACTIVE")?;
         Ok(id)
     }
@@ -135,9 +135,10 @@ impl Project {
         let what = format!("{} {id} is {wanted}", noun.join(" "));
         let show = [noun, &["show", id]].concat();
         wait::until(STATE_MAX, &what, || {
-            let status = self.json(&show)?["status"].as_str().unwrap_or_default().to_owned();
+            let shown = self.json(&show)?;
+            let status = shown["status"].as_str().unwrap_or_default();
             let failed = status.to_lowercase().contains("error") && status != wanted;
-            ensure!(!failed, "{} {id} is {status} and not {wanted}", noun.join(" "));
+            ensure!(!failed, "{} {id} is {status} and not {wanted}: {}", noun.join(" "), shown["fault"]);
             Ok((status == wanted).then_some(()))
         })
     }
