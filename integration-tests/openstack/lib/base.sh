@@ -1,14 +1,20 @@
 # What OpenStack stands on: secrets, RabbitMQ, MariaDB, memcached, Ceph.
 
+# secret NAME COMMAND...: in $file, unless it is there from an earlier start
+secret() {
+    local name=$1 value
+    shift
+    grep -q "^$name=" "$file" || { value=$("$@") && echo "$name=$value" >>"$file"; }
+}
 make_secrets() {
     local name file=$STATE/etc/secrets
-    if [ ! -s "$file" ]; then
-        (
-            umask 077
-            for name in S_ADMIN S_SERVICE S_DATABASE S_RABBIT S_METADATA; do echo "$name=$(openssl rand -hex 16)"; done
-            for name in RBD_SECRET CEPH_FSID; do echo "$name=$(cat /proc/sys/kernel/random/uuid)"; done
-        ) >"$file.new" && mv "$file.new" "$file"
-    fi
+    (
+        umask 077
+        touch "$file"
+        for name in S_ADMIN S_SERVICE S_DATABASE S_RABBIT S_METADATA; do secret $name openssl rand -hex 16; done
+        for name in RBD_SECRET CEPH_FSID; do secret $name cat /proc/sys/kernel/random/uuid; done
+        secret S_VOLUMES openssl rand -hex 32
+    )
     # shellcheck source=/dev/null
     . "$file"
     BROKER_URL=rabbit://openstack:$S_RABBIT@$HOST:$P_RABBIT/

@@ -22,6 +22,8 @@ notifying() {
 stored_in() { # stored_in DATABASE [SECTION]
     printf '[%s]\nconnection = %s\n' "${2:-database}" "$(database_url "$1")"
 }
+# One key for all encrypted volumes, from the config: a key manager of a cloud for tests.
+keys_of() { printf '[key_manager]\nbackend = %s.keymgr.conf_key_mgr.ConfKeyManager\nfixed_key = %s\n' "$1" "$S_VOLUMES"; }
 locked_in() { printf '[oslo_concurrency]\nlock_path = %s/%s/lock\n' "$STATE" "$1"; }
 
 keystone_config() {
@@ -124,6 +126,7 @@ rbd_user = cinder
 rbd_secret_uuid = $RBD_SECRET
 C
     locked_in nova
+    keys_of nova
     client_section placement placement
     client_section service_user nova
     echo "send_service_user_token = true"
@@ -160,6 +163,7 @@ report_discard_supported = true
 C
     stored_in cinder
     locked_in cinder
+    keys_of cinder
     client_section nova nova
     client_section service_user cinder
     echo "send_service_user_token = true"

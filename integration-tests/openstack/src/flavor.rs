@@ -15,11 +15,12 @@ pub struct Flavor {
 }
 
 impl Flavor {
-    /// A small one with a root disk and a swap disk, for everybody: it is gone before anybody sees it.
-    pub fn with_swap(lab: &Lab) -> Result<Self> {
+    /// A small one, with a root disk and what else `openstack flavor create` is told; for everybody, but it is gone before
+    /// anybody sees it.
+    pub fn create(lab: &Lab, more: &[&str]) -> Result<Self> {
         let flavor = Self { lab: lab.clone(), name: format!("holdfast-test-{}", Entropy.uuid().simple()) };
-        let size = ["--ram", "256", "--vcpus", "1", "--disk", "1", "--swap", "64"];
-        lab.admin(&[&["flavor", "create", &flavor.name][..], &size].concat(), "")?;
+        let size = ["--vcpus", "1", "--disk", "1"];
+        lab.admin(&[&["flavor", "create", &flavor.name][..], &size, more].concat(), "")?;
         Ok(flavor)
     }
 

@@ -13,6 +13,7 @@ pub mod database_user;
 pub mod estate;
 pub mod flavor;
 pub mod guest;
+pub mod halted_service;
 pub mod hypervisor;
 pub mod lab;
 pub mod oslo_listener;

@@ -29,13 +29,18 @@ impl ScratchFolder {
         std::fs::create_dir(&path)?;
         let folder = Self { path, is_mounted: size_mib.is_some() };
         if let Some(size) = size_mib {
-            let mut mount = Command::new("mount");
-            mount.args(["-t", "tmpfs", "-o", &format!("size={size}m"), "tmpfs"]);
-            tool::run(mount.arg(&folder.path), "")?;
+            mount(&folder.path, size)?;
         }
-        tool::run(Command::new("chown").arg(OWNER).arg(&folder.path), "")?;
-        tool::run(Command::new("chmod").arg(MODE).arg(&folder.path), "")?;
+        give_to_hypervisor(&folder.path)?;
         Ok(folder)
+    }
+
+    /// Lays a file system of so many MiB over it, until the answer is dropped.
+    pub fn shrink(&self, size_mib: u32) -> Result<SmallScratch> {
+        mount(&self.path, size_mib)?;
+        let small = SmallScratch(self.path.clone());
+        give_to_hypervisor(&self.path)?;
+        Ok(small)
     }
 
     /// Where it is.
@@ -45,10 +50,35 @@ impl ScratchFolder {
     }
 }
 
+/// A scratch folder with little room. As before when dropped.
+#[derive(Debug)]
+pub struct SmallScratch(PathBuf);
+
+impl Drop for SmallScratch {
+    fn drop(&mut self) {
+        unmount(&self.0);
+    }
+}
+
+fn mount(path: &Path, size_mib: u32) -> Result<()> {
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", &format!("size={size_mib}m"), "tmpfs"]);
+    tool::run(mount.arg(path), "").map(drop)
+}
+
+fn unmount(path: &Path) {
+    let _ = Command::new("umount").arg("--lazy").arg(path).status();
+}
+
+fn give_to_hypervisor(path: &Path) -> Result<()> {
+    tool::run(Command::new("chown").arg(OWNER).arg(path), "")?;
+    tool::run(Command::new("chmod").arg(MODE).arg(path), "").map(drop)
+}
+
 impl Drop for ScratchFolder {
     fn drop(&mut self) {
         if self.is_mounted {
-            let _ = Command::new("umount").arg("--lazy").arg(&self.path).status();
+            unmount(&self.path);
         }
         let _ = std::fs::remove_dir_all(&self.path);
     }

@@ -16,7 +16,7 @@ use crate::database_user::DatabaseUser;
 use crate::lab::Lab;
 use crate::people::People;
 use crate::project::Project;
-use crate::scratch::ScratchFolder;
+use crate::scratch::{ScratchFolder, SmallScratch};
 
 /// What a member of a project needs to ask for jobs here.
 const TRUSTEE_ROLE: &str = "member";
@@ -147,6 +147,11 @@ impl Site {
         Ok(entries
             .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
             .collect::<Result<_, _>>()?)
+    }
+
+    /// Leaves so many MiB for old blocks, until the answer is dropped.
+    pub fn shrink_scratch(&self, size_mib: u32) -> Result<SmallScratch> {
+        self.scratch.shrink(size_mib)
     }
 
     /// Stops it, and removes whom it was.

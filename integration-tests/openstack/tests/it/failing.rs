@@ -2,9 +2,17 @@
 //! sentence, and what is around the instances is as before.
 
 use anyhow::{Context as _, Result, ensure};
+use integration_tests::jobs::JOB_DEADLINE;
+use integration_tests::readback::assert_kept;
+use integration_tests::wait;
 use openstack_tests::estate::Estate;
 use openstack_tests::guest::Guest;
+use openstack_tests::halted_service::HaltedService;
+use openstack_tests::hypervisor::{LocalDisk, copy_file};
+use openstack_tests::lab::Lab;
 use openstack_tests::phase::Phase;
+use openstack_tests::project::Project;
+use openstack_tests::site::{Pace, Site};
 
 /// Something that is wrong with the cloud.
 struct Trouble {
@@ -57,6 +65,35 @@ fn what_the_cloud_refuses_is_said_and_nothing_is_left() -> Result<()> {
         estate.assert_as_before(&before, name)?;
         drop(phase);
     }
+    let phase = Phase::begin("failing: 8 MiB for old blocks; code and ledger compared");
+    let small = estate.site.shrink_scratch(8)?;
+    let said = snapshot_that_fails(&estate)?;
+    drop(small);
+    ensure!(said.contains("SCRATCH_FULL"), "{said}");
+    estate.assert_as_before(&before, "8 MiB for old blocks")?;
+    drop(phase);
+
+    let phase = Phase::begin(
+        "failing: cinder-volume hangs while disks are cut, and goes on while the snapshot is taken back; ledger compared",
+    );
+    let world = &estate.site.world;
+    let halted = HaltedService::halt(&estate.lab, "cinder-volume")?;
+    let id = world.start_snapshot(estate.workload, true)?;
+    let saga = world.block_on(world.client.show_snapshot(id))?.summary.saga_id;
+    wait::until(JOB_DEADLINE, "the snapshot is taken back", || {
+        let saga = world.block_on(world.client.show_saga(saga))?;
+        Ok((saga.summary.phase == "backward").then_some(()))
+    })
+    .with_context(|| world.logs())?;
+    for server in [&estate.web, &estate.db] {
+        ensure!(Guest::wait_for(server)?.frozen_status()? == "thawed", "{server} is thawed");
+    }
+    drop(halted);
+    let snapshot = world.wait_for_snapshot(id)?;
+    ensure!(snapshot.summary.status == "error", "it is {}", snapshot.summary.status);
+    estate.assert_as_before(&before, "cinder-volume that hangs")?;
+    drop(phase);
+
     let phase = Phase::begin("failing: when all is well again, it works; read back, guests compared");
     let snapshot = estate.site.world.take_snapshot(estate.workload, true)?;
     estate.assert_readable(&snapshot)?;
@@ -65,6 +102,45 @@ fn what_the_cloud_refuses_is_said_and_nothing_is_left() -> Result<()> {
     }
     drop(phase);
     estate.close()
+}
+
+#[test]
+fn an_image_that_is_deleted_in_mid_transfer_is_not_missed() -> Result<()> {
+    let (lab, folder) = (Lab::from_env()?, tempfile::tempdir()?);
+    let project = Project::create(&lab)?;
+    let phase = Phase::begin("failing: a server from an image of its own, and a slow Holdfast");
+    let template = project.create_local_server("template")?;
+    Guest::wait_for(&template)?;
+    project.stop(&template)?;
+    let image = project.create_one(&["server", "image", "create", "--name", "own", &template])?;
+    project.wait_for_status(&["image"], &image, "active")?;
+    project.run(&["server", "delete", "--wait", &template])?;
+    let of_image = ["--image", &image, "--flavor", &lab.flavor, "--nic", "none"];
+    let server = project.create_one(&[&["server", "create", "of-own-image"], &of_image[..]].concat())?;
+    project.wait_for_status(&["server"], &server, "ACTIVE")?;
+    Guest::wait_for(&server)?;
+    project.stop(&server)?;
+    let site = Site::open_at(&lab, &project, Pace::Slow { rate_mib_per_s: 6 })?;
+    let workload = site.world.create_workload("own", &[server.parse()?])?;
+    drop(phase);
+
+    for name in ["in mid-transfer", "before"] {
+        let phase = Phase::begin(format!("failing: its image is deleted {name}; bytes compared"));
+        let id = site.world.start_snapshot(workload, true)?;
+        if name == "in mid-transfer" {
+            site.world.wait_for_transfer_in_progress(id)?;
+            project.run(&["image", "delete", &image])?;
+        }
+        let snapshot = site.world.wait_for_snapshot(id)?;
+        ensure!(snapshot.summary.status == "available", "{name}: {:?}", snapshot.summary.error_msg);
+        let disk = snapshot.instances[0].vdisks.first().context("it has a disk")?;
+        let witness = folder.path().join("witness");
+        copy_file(&LocalDisk::of(&lab, &server)?.path, &witness)?;
+        assert_kept(&site.world, &snapshot, disk, &witness)?;
+        drop(phase);
+    }
+    site.close()?;
+    project.close()
 }
 
 /// What is said of a snapshot: when it is asked for, or when it ended.

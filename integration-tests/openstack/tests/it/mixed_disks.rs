@@ -52,7 +52,8 @@ fn disk<'a>(snapshot: &'a Snapshot, id: &str) -> Result<&'a SnapshotDisk> {
 #[test]
 fn a_local_disk_and_a_volume_of_one_instance_are_cut_at_one_point_in_time() -> Result<()> {
     let (lab, folder) = (Lab::from_env()?, tempfile::tempdir()?);
-    let (project, flavor) = (Project::create(&lab)?, Flavor::with_swap(&lab)?);
+    let (project, flavor) =
+        (Project::create(&lab)?, Flavor::create(&lab, &["--ram", "256", "--swap", "64"])?);
     let phase = Phase::begin("mixed disks: a server from an image, a volume attached, and a Holdfast");
     let server = project.create_local_server_of("mixed", flavor.name())?;
     let guest = Guest::wait_for(&server)?;

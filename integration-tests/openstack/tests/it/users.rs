@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use openstack_tests::estate::Estate;
+use openstack_tests::flavor::Flavor;
 use openstack_tests::guest::Guest;
 use openstack_tests::phase::Phase;
 
@@ -12,6 +13,8 @@ struct Action {
     run: fn(&Estate) -> Result<()>,
     /// Whether the instance is off after it: then its bytes can be compared with the file's.
     ends_stopped: bool,
+    /// The code with which the snapshot may end instead, for it was asked for at a bad moment.
+    or_code: Option<&'static str>,
     /// Brings it back to where it was.
     undo: fn(&Estate) -> Result<()>,
 }
@@ -20,11 +23,12 @@ fn nothing(_: &Estate) -> Result<()> {
     Ok(())
 }
 
-const ACTIONS: [Action; 5] = [
+const ACTIONS: [Action; 6] = [
     Action {
         name: "stop",
         run: |estate| estate.project.stop(&estate.db),
         ends_stopped: true,
+        or_code: None,
         undo: |estate| estate.project.start(&estate.db),
     },
     Action {
@@ -34,6 +38,7 @@ const ACTIONS: [Action; 5] = [
             estate.project.wait_for_status(&["server"], &estate.db, "ACTIVE")
         },
         ends_stopped: false,
+        or_code: None,
         undo: nothing,
     },
     Action {
@@ -43,6 +48,7 @@ const ACTIONS: [Action; 5] = [
             estate.project.wait_for_status(&["server"], &estate.db, "ACTIVE")
         },
         ends_stopped: false,
+        or_code: None,
         undo: nothing,
     },
     Action {
@@ -54,6 +60,7 @@ const ACTIONS: [Action; 5] = [
             estate.project.run(&["image", "delete", &image]).map(drop)
         },
         ends_stopped: false,
+        or_code: None,
         undo: nothing,
     },
     Action {
@@ -63,12 +70,29 @@ const ACTIONS: [Action; 5] = [
             estate.project.wait_for_status(&["server"], &estate.db, "PAUSED")
         },
         ends_stopped: false,
+        or_code: None,
         undo: |estate| {
             estate.project.run(&["server", "unpause", &estate.db])?;
             estate.project.wait_for_status(&["server"], &estate.db, "ACTIVE")
         },
     },
+    Action {
+        name: "resize",
+        run: resize,
+        ends_stopped: false,
+        // Until its user confirms it, Nova has two disks of it.
+        or_code: Some("INSTANCE_RESIZED"),
+        undo: nothing,
+    },
 ];
+
+fn resize(estate: &Estate) -> Result<()> {
+    let flavor = Flavor::create(&estate.lab, &["--ram", "320"])?;
+    estate.project.run(&["server", "resize", "--flavor", flavor.name(), &estate.db])?;
+    estate.project.wait_for_status(&["server"], &estate.db, "VERIFY_RESIZE")?;
+    estate.project.run(&["server", "resize", "confirm", &estate.db])?;
+    estate.project.wait_for_status(&["server"], &estate.db, "ACTIVE")
+}
 
 #[test]
 fn what_users_do_in_mid_transfer_works_and_the_snapshot_has_one_point_in_time() -> Result<()> {
@@ -76,13 +100,17 @@ fn what_users_do_in_mid_transfer_works_and_the_snapshot_has_one_point_in_time() 
     let estate = Estate::make()?;
     let before = estate.ledger()?;
     drop(phase);
-    for Action { name, run, ends_stopped, undo } in ACTIONS {
+    for Action { name, run, ends_stopped, or_code, undo } in ACTIONS {
         let phase = Phase::begin(format!("users: {name} in mid-transfer; read back, ledger compared"));
         let id = estate.begin_snapshot()?;
         run(&estate).with_context(|| format!("{name} in mid-transfer"))?;
         let snapshot = estate.site.world.wait_for_snapshot(id).with_context(|| name.to_owned())?;
-        ensure!(snapshot.summary.status == "available", "{name}: {:?}", snapshot.summary.error_msg);
-        estate.assert_readable(&snapshot).with_context(|| name.to_owned())?;
+        let world = &estate.site.world;
+        let saga = world.block_on(world.client.show_saga(snapshot.summary.saga_id))?;
+        if or_code.is_none() || saga.summary.error_code.as_deref() != or_code {
+            ensure!(snapshot.summary.status == "available", "{name}: {:?}", snapshot.summary.error_msg);
+            estate.assert_readable(&snapshot).with_context(|| name.to_owned())?;
+        }
         if ends_stopped {
             estate.assert_local_bytes(&snapshot).with_context(|| name.to_owned())?;
         }
