@@ -108,26 +108,58 @@ impl ReadOnly {
 
 #[cfg(test)]
 mod tests {
-    use sandbox::MariaDb;
+    use std::path::Path;
+
+    use sandbox::{Certificates, MariaDb};
 
     use super::*;
+
+    /// A database of a server, as its owner.
+    async fn open(server: &MariaDb, ca_file: Option<&Path>) -> (ReadOnly, String) {
+        let url = url::Url::parse(&server.create_database().await.unwrap()).unwrap();
+        let database = url.path().trim_start_matches('/').to_owned();
+        let account = Account {
+            user: url.username().to_owned(),
+            password: url.password().unwrap().to_owned().into(),
+            ca_file: ca_file.map(Path::to_owned),
+        };
+        let port = url.port().unwrap();
+        let url = DatabaseUrl { host: "127.0.0.1".to_owned(), port, database: database.clone() };
+        (ReadOnly::new("a database", &url, &account), database)
+    }
 
     #[tokio::test]
     async fn a_session_writes_nothing_even_where_its_user_may() {
         let server = MariaDb::shared().await.unwrap();
-        let url = url::Url::parse(&server.create_database().await.unwrap()).unwrap();
-        let database = url.path().trim_start_matches('/').to_owned();
+        let (read_only, database) = open(&server, None).await;
         server.run(&format!("CREATE TABLE {database}.t (a int)")).await.unwrap();
-        let account = Account {
-            user: url.username().to_owned(),
-            password: url.password().unwrap().to_owned().into(),
-            ca_file: None,
-        };
-        let url = DatabaseUrl { host: "127.0.0.1".to_owned(), port: url.port().unwrap(), database };
-        let read_only = ReadOnly::new("a database", &url, &account);
         let refused = read_only.pool.execute("INSERT INTO t VALUES (1)").await.unwrap_err().to_string();
         assert!(refused.contains("READ ONLY"), "{refused}");
         let row = read_only.find("SELECT a FROM t WHERE a = ?", "1").await.unwrap();
         assert!(row.is_none());
+    }
+
+    #[tokio::test]
+    async fn with_an_authority_named_only_a_server_that_it_vouches_for_is_asked() {
+        const CIPHER: &str =
+            "SELECT variable_value FROM information_schema.session_status WHERE variable_name = ?";
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        Certificates::make().unwrap().write(dir.path()).unwrap();
+        Certificates::make().unwrap().write(other.path()).unwrap();
+        let server = MariaDb::start_in(dir.path()).await.unwrap();
+
+        let (believed, _) = open(&server, Some(&dir.path().join(Certificates::AUTHORITY))).await;
+        let row = believed.find(CIPHER, "Ssl_cipher").await.unwrap().unwrap();
+        let cipher: String = sqlx::Row::get(&row, 0);
+        assert!(!cipher.is_empty(), "the connection is encrypted");
+
+        let (doubted, _) = open(&server, Some(&other.path().join(Certificates::AUTHORITY))).await;
+        let refused = doubted.find(CIPHER, "Ssl_cipher").await.unwrap_err().to_string();
+        assert!(refused.contains("certificate"), "{refused}");
+
+        let plain = MariaDb::shared().await.unwrap();
+        let (unproven, _) = open(&plain, Some(&dir.path().join(Certificates::AUTHORITY))).await;
+        let refused = unproven.find(CIPHER, "Ssl_cipher").await.unwrap_err().to_string();
+        assert!(refused.contains("TLS"), "{refused}");
     }
 }

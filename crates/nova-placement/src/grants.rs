@@ -9,6 +9,9 @@ use crate::table::{CELL_MAPPINGS, CELL_MAPPINGS_WITH_PLACES, INSTANCE_MAPPINGS, 
 /// Stands for the database of each cell where those are not listed.
 const EACH_CELL: &str = "CELL_DATABASE";
 
+/// Within the statement: whoever runs one line by itself runs no empty one.
+const EACH_CELL_HINT: &str = "/* once for each database that `nova-manage cell_v2 list_cells` shows */";
+
 /// The statements.
 #[derive(Debug)]
 pub struct Grants<'a>(pub &'a Databases);
@@ -21,7 +24,11 @@ impl Grants<'_> {
         let user = format!("{}@'%'", quoted(&account.user));
         let mut sql = format!("CREATE USER IF NOT EXISTS {user} IDENTIFIED BY 'PASSWORD';\n");
         let mut grant = |database: &str, table: Table| {
-            let _ = writeln!(sql, "{}", statement(&account.user, database, table));
+            let statement = statement(&account.user, database, table);
+            let _ = match database {
+                EACH_CELL => writeln!(sql, "{} {EACH_CELL_HINT};", statement.trim_end_matches(';')),
+                _ => writeln!(sql, "{statement}"),
+            };
         };
         grant(&nova_api.database, INSTANCE_MAPPINGS);
         match cells {
@@ -71,7 +78,8 @@ mod tests {
         let sql = Grants(&databases(Cells::Read { template: "mysql://db/nova".parse().unwrap() })).to_sql();
         assert!(!sql.contains("hunter2"), "{sql}");
         assert!(sql.contains("TO 'it''s'@'%'"), "{sql}");
-        assert!(sql.contains("ON `CELL_DATABASE`.`instances`"), "{sql}");
+        let of_cells = sql.lines().find(|line| line.contains("ON `CELL_DATABASE`.`instances`")).unwrap();
+        assert!(of_cells.ends_with("list_cells` shows */;"), "{sql}");
         let (made, granted) = sql.split_once('\n').unwrap();
         assert!(made.starts_with("CREATE USER") && granted.lines().count() == 4, "{sql}");
         assert!(granted.lines().all(|line| line.starts_with("GRANT SELECT (")), "{sql}");

@@ -17,6 +17,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
+use crate::certificates::Certificates;
 use crate::port::free_port;
 use crate::process::Supervised;
 
@@ -72,6 +73,7 @@ impl MariaDb {
     }
 
     /// Starts a server in `dir`, which stays. Databases that an earlier server made there are kept; the password is new.
+    /// With the files of [`Certificates::write`](crate::Certificates::write) in `dir` it offers TLS.
     ///
     /// Errors: as `start`.
     pub async fn start_in(dir: &Path) -> anyhow::Result<Self> {
@@ -217,6 +219,12 @@ impl Home {
         command.args(["--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M", "--key-buffer-size=1M"]);
         command.args(["--innodb-flush-log-at-trx-commit=1", "--performance-schema=OFF", "--skip-log-bin"]);
         command.args(["--skip-name-resolve", "--max-connections=200", "--table-open-cache=200"]);
+        let [certificate, key] =
+            [Certificates::SERVER, Certificates::SERVER_KEY].map(|name| self.dir.join(name));
+        if key.try_exists()? {
+            command.arg(format!("--ssl-cert={}", certificate.display()));
+            command.arg(format!("--ssl-key={}", key.display()));
+        }
         if rustix::process::geteuid().is_root() {
             command.arg("--user=root");
         }

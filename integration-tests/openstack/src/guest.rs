@@ -8,11 +8,11 @@ use anyhow::{Context as _, Result, bail};
 use integration_tests::wait;
 use serde_json::{Value, json};
 
-use crate::hypervisor::virsh;
+use crate::hypervisor::{console_end, virsh};
 use crate::tool;
 
 /// Booting takes some seconds, in software emulation on a busy machine minutes.
-const BOOT_MAX: Duration = Duration::from_secs(240);
+const BOOT_MAX: Duration = Duration::from_secs(480);
 const COMMAND_MAX: Duration = Duration::from_secs(120);
 
 /// A guest of this host.
@@ -26,7 +26,8 @@ impl Guest {
     pub fn wait_for(instance_id: &str) -> Result<Self> {
         let guest = Self { instance_id: instance_id.to_owned() };
         let what = format!("the agent of instance {instance_id} answers");
-        wait::until(BOOT_MAX, &what, || Ok(guest.ask("guest-ping", None).ok()))?;
+        let answered = wait::until(BOOT_MAX, &what, || Ok(guest.ask("guest-ping", None).ok()));
+        answered.with_context(|| format!("its console ends with:\n{}", console_end(instance_id)))?;
         Ok(guest)
     }
 

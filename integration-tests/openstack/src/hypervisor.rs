@@ -111,3 +111,18 @@ fn between<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(begin)?;
     rest.split_once(end).map(|(found, _)| found)
 }
+
+/// The last lines that a guest wrote on its console; or why they cannot be read.
+#[must_use]
+pub fn console_end(instance: &str) -> String {
+    const LINES: usize = 12;
+    let read = || {
+        let domain = virsh(&["dumpxml", instance])?;
+        let file = domain.split("<log file='").nth(1).and_then(|rest| rest.split('\'').next());
+        let bytes = std::fs::read(file.context("its console is kept in no file")?)?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        Ok(lines[lines.len().saturating_sub(LINES)..].join("\n"))
+    };
+    read().unwrap_or_else(|error: anyhow::Error| format!("{error:#}"))
+}

@@ -202,9 +202,9 @@ fn default_libvirt_uri() -> String {
     "qemu:///system".to_owned()
 }
 
-/// Below the hypervisor's own folder, where its confinement lets it write.
+/// Not below the hypervisor's own folder, which Debian closes to all others.
 fn default_scratch_dir() -> PathBuf {
-    PathBuf::from("/var/lib/libvirt/qemu/holdfast")
+    PathBuf::from("/var/lib/holdfast-scratch")
 }
 
 fn default_ceph_pool() -> String {

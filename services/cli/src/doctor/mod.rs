@@ -13,6 +13,7 @@ use rest_api::DoctorCheck;
 
 use crate::command::Session;
 use crate::error::Error;
+use crate::output;
 
 const COLUMNS: &[&str] = &["service", "host", "check", "result", "code", "message"];
 
@@ -65,6 +66,10 @@ impl Doctor {
         let failed = checks.iter().filter(|check| check.result == Verdict::Fail).count();
         checks.sort_by(|one, other| order(one).cmp(&order(other)));
         checks.retain(|check| !self.problems || check.result != Verdict::Ok);
+        if checks.is_empty() && session.output.is_for_people() {
+            output::tell(&format!("all {count} checks are well"));
+            return Ok(());
+        }
         session.output.list(&checks, COLUMNS)?;
         if failed == 0 { Ok(()) } else { Err(Error::local(format!("{failed} of {count} checks failed"))) }
     }
