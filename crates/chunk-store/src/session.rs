@@ -94,6 +94,8 @@ pub struct BackupSession {
     sealing: VecDeque<(u64, JoinHandle<Result<SealedSlot, Error>>)>,
     unsaved: Vec<Run>,
     unsaved_count: u64,
+    /// Slots that nobody read: see `keep`.
+    pub(crate) kept: Vec<Range<u64>>,
     pub(crate) read_all: Option<String>,
     bytes_done: u64,
     bytes_given: u64,
@@ -166,6 +168,7 @@ impl BackupSession {
             sealing: VecDeque::new(),
             unsaved: Vec::new(),
             unsaved_count: 0,
+            kept: Vec::new(),
             read_all: None,
             bytes_done: 0,
             bytes_given: 0,
@@ -233,15 +236,16 @@ impl BackupSession {
         self.check_slot(slots.end - 1)?;
         for slot in slots {
             if !self.is_done(slot) {
-                self.settle_without_chunk(slot, true);
+                self.settle_without_chunk(slot, true, false);
             }
         }
         let saved = self.save_if_many().await;
         self.remember(saved)
     }
 
-    /// Says that slots hold what they hold in the parent, so that their bytes need not be read. A slot that is done already
-    /// keeps what it has; one that has no counterpart of the same length in the parent stays to be given.
+    /// Says that slots hold what they hold in the parent, so that their bytes need not be read, as a record of changes has
+    /// it. A slot that is done already keeps what it has; one that has no counterpart of the same length in the parent stays to
+    /// be given.
     pub async fn keep(&mut self, slots: Range<u64>) -> Result<(), Error> {
         if slots.is_empty() {
             return Ok(());
@@ -252,7 +256,8 @@ impl BackupSession {
         for slot in slots.start..slots.end.min(there.slot_count()) {
             let is_same_length = there.slot_length(slot) == self.geometry.slot_length(slot);
             if is_same_length && !self.is_done(slot) {
-                self.settle_without_chunk(slot, parent.chunk(slot).is_none());
+                self.settle_without_chunk(slot, parent.chunk(slot).is_none(), true);
+                self.note_kept(slot..slot + 1);
             }
         }
         let saved = self.save_if_many().await;
@@ -284,11 +289,21 @@ impl BackupSession {
         .await
     }
 
+    /// Whether there are slots that this or an earlier attempt kept and nobody read.
+    #[must_use]
+    pub fn keeps_unread(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
     /// Notes that what is recorded of changes since the parent is false, so that every byte is read: now, and by all later
-    /// attempts. Durable when it returns.
+    /// attempts. What was kept by that record is to be given again. Durable when it returns.
     pub async fn distrust_changes(&mut self, reason: &str) -> Result<(), Error> {
+        self.unsaved.retain(|run| !run.kept);
+        let noted = self.writer.journal().append(&[Line::ReadAll { reason: reason.to_owned() }]).await;
+        self.remember(noted)?;
         self.read_all = Some(reason.to_owned());
-        self.writer.journal().append(&[Line::ReadAll { reason: reason.to_owned() }]).await
+        self.drop_kept();
+        Ok(())
     }
 
     /// Why no record of changes counts, if this or an earlier attempt found it false.
@@ -349,10 +364,30 @@ impl BackupSession {
     pub(crate) fn set(&mut self, slot: u64, state: SlotState) {
         let place = usize::try_from(slot).ok().and_then(|index| self.slots.get_mut(index));
         let place = place.expect("the slot was checked to be of the disk");
-        let was_done = !matches!(place, SlotState::Pending | SlotState::Sealing);
+        let is_done = |state: &SlotState| !matches!(state, SlotState::Pending | SlotState::Sealing);
+        let (was, now) = (is_done(place), is_done(&state));
         *place = state;
-        if !was_done && !matches!(state, SlotState::Pending | SlotState::Sealing) {
-            self.bytes_done += u64::from(self.geometry.slot_length(slot));
+        let length = u64::from(self.geometry.slot_length(slot));
+        match (was, now) {
+            (false, true) => self.bytes_done += length,
+            (true, false) => self.bytes_done -= length,
+            _ => {}
+        }
+    }
+
+    pub(crate) fn note_kept(&mut self, slots: Range<u64>) {
+        match self.kept.last_mut() {
+            Some(last) if last.end == slots.start => last.end = slots.end,
+            _ => self.kept.push(slots),
+        }
+    }
+
+    /// What was kept is to be given.
+    pub(crate) fn drop_kept(&mut self) {
+        for slot in std::mem::take(&mut self.kept).into_iter().flatten() {
+            if matches!(self.slot(slot), Some(SlotState::Hole | SlotState::AsParent)) {
+                self.set(slot, SlotState::Pending);
+            }
         }
     }
 
@@ -378,8 +413,8 @@ impl BackupSession {
             let (slot, outcome) = (*slot, handle.await);
             self.sealing.pop_front();
             match outcome.map_err(Error::WorkerLost)?? {
-                SealedSlot::Hole => self.settle_without_chunk(slot, true),
-                SealedSlot::AsParent => self.settle_without_chunk(slot, false),
+                SealedSlot::Hole => self.settle_without_chunk(slot, true, false),
+                SealedSlot::AsParent => self.settle_without_chunk(slot, false, false),
                 SealedSlot::Chunk { digest, sealed } => {
                     let chunk = self.writer.append_chunk(slot, digest, &sealed);
                     self.set(slot, SlotState::Stored(chunk));
@@ -391,12 +426,12 @@ impl BackupSession {
         Ok(())
     }
 
-    fn settle_without_chunk(&mut self, slot: u64, hole: bool) {
+    fn settle_without_chunk(&mut self, slot: u64, hole: bool, kept: bool) {
         self.set(slot, if hole { SlotState::Hole } else { SlotState::AsParent });
         self.unsaved_count += 1;
         match self.unsaved.last_mut() {
-            Some(run) if run.end == slot && run.hole == hole => run.end += 1,
-            _ => self.unsaved.push(Run { start: slot, end: slot + 1, hole }),
+            Some(run) if run.end == slot && (run.hole, run.kept) == (hole, kept) => run.end += 1,
+            _ => self.unsaved.push(Run { start: slot, end: slot + 1, hole, kept }),
         }
     }
 
