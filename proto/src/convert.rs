@@ -108,7 +108,7 @@ impl From<&PlacedAt> for wire::Placement {
             PlacedAt::Target(id) => At::TargetId(id.to_string()),
             PlacedAt::Host(name) => At::Host(name.to_string()),
         };
-        Self { at: Some(at) }
+        Self { at: Some(at), hosts_too_old: Vec::new() }
     }
 }
 

@@ -16,6 +16,8 @@ pub struct LineageBaseRow {
     pub volume_snapshot_id: VolumeSnapshotId,
     /// By which the cloud finds it.
     pub tag: String,
+    /// What is recorded as changed since was found to be false.
+    pub is_false: bool,
 }
 
 /// A base with what the catalog knows of its disk.
@@ -30,9 +32,10 @@ pub struct KeptBaseRow {
 }
 
 statements! {
-    INSERT_LINEAGE_BASE = "INSERT INTO lineage_base (lineage_id, snapshot_id, volume_snapshot_id, tag) VALUES (?, ?, ?, ?)";
-    GET_LINEAGE_BASE = "SELECT lineage_id, snapshot_id, volume_snapshot_id, tag FROM lineage_base WHERE lineage_id = ?";
-    LIST_KEPT_BASES = "SELECT lineage_base.lineage_id AS lineage_id, lineage_base.snapshot_id AS snapshot_id, lineage_base.volume_snapshot_id AS volume_snapshot_id, lineage_base.tag AS tag, lineage.workload_id AS workload_id, lineage.instance_id AS instance_id, lineage.disk_id AS disk_id, lineage.holder_saga_id AS holder_saga_id FROM lineage_base JOIN lineage ON lineage.id = lineage_base.lineage_id WHERE (? IS NULL OR lineage.workload_id = ?) ORDER BY lineage.workload_id, lineage.instance_id, lineage.disk_id";
+    INSERT_LINEAGE_BASE = "INSERT INTO lineage_base (lineage_id, snapshot_id, volume_snapshot_id, tag, is_false) VALUES (?, ?, ?, ?, ?)";
+    GET_LINEAGE_BASE = "SELECT lineage_id, snapshot_id, volume_snapshot_id, tag, is_false FROM lineage_base WHERE lineage_id = ?";
+    LIST_KEPT_BASES = "SELECT lineage_base.lineage_id AS lineage_id, lineage_base.snapshot_id AS snapshot_id, lineage_base.volume_snapshot_id AS volume_snapshot_id, lineage_base.tag AS tag, lineage_base.is_false AS is_false, lineage.workload_id AS workload_id, lineage.instance_id AS instance_id, lineage.disk_id AS disk_id, lineage.holder_saga_id AS holder_saga_id FROM lineage_base JOIN lineage ON lineage.id = lineage_base.lineage_id WHERE (? IS NULL OR lineage.workload_id = ?) ORDER BY lineage.workload_id, lineage.instance_id, lineage.disk_id";
+    DISTRUST_LINEAGE_BASE = "UPDATE lineage_base SET is_false = 1 WHERE lineage_id = ? AND snapshot_id = ?";
     DELETE_LINEAGE_BASE = "DELETE FROM lineage_base WHERE lineage_id = ?";
 }
 
@@ -45,7 +48,8 @@ impl Tx {
     /// Puts `row` in the place of the lineage's base; the caller holds the lineage.
     pub async fn set_lineage_base(&mut self, row: &LineageBaseRow) -> Result<()> {
         self.delete_lineage_base(row.lineage_id).await?;
-        let values = values![row.lineage_id, row.snapshot_id, row.volume_snapshot_id, &row.tag];
+        let is_false = i64::from(row.is_false);
+        let values = values![row.lineage_id, row.snapshot_id, row.volume_snapshot_id, &row.tag, is_false];
         self.execute(&INSERT_LINEAGE_BASE, values).await.map(drop)
     }
 
@@ -53,6 +57,11 @@ impl Tx {
     pub async fn list_kept_bases(&mut self, workload: Option<WorkloadId>) -> Result<Vec<KeptBaseRow>> {
         let rows = self.fetch_all(&LIST_KEPT_BASES, values![workload, workload]).await?;
         rows.iter().map(KeptBaseRow::read).collect()
+    }
+
+    /// Notes that what is recorded since this base is false, if the lineage still has it.
+    pub async fn distrust_lineage_base(&mut self, id: LineageId, snapshot: SnapshotId) -> Result<()> {
+        self.execute(&DISTRUST_LINEAGE_BASE, values![id, snapshot]).await.map(drop)
     }
 
     /// Forgets the base; without one, nothing changes.
@@ -68,6 +77,7 @@ impl LineageBaseRow {
             snapshot_id: row.parse("snapshot_id")?,
             volume_snapshot_id: row.parse("volume_snapshot_id")?,
             tag: row.text("tag")?,
+            is_false: row.int("is_false")? != 0,
         })
     }
 }

@@ -25,6 +25,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("schema/0006_leaving.sql")],
     &[include_str!("schema/0007_partial.sql")],
     &[include_str!("schema/0008_examination.sql")],
+    &[include_str!("schema/0009_trusted.sql")],
 ];
 
 const VERSION_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version (version $int NOT NULL PRIMARY KEY, applied_at $int NOT NULL)$table";

@@ -17,6 +17,8 @@ pub struct ServiceRow {
     pub boot_id: String,
     pub version: Option<String>,
     pub pools: Vec<PoolName>,
+    /// Absent: it did not say yet.
+    pub capabilities: Option<Vec<String>>,
     /// When this start of it was first heard of.
     pub started_at: Timestamp,
     pub seen_at: Timestamp,
@@ -30,14 +32,16 @@ pub struct ServiceSign {
     pub boot_id: String,
     pub version: Option<String>,
     pub pools: Vec<PoolName>,
+    /// Words without blanks.
+    pub capabilities: Option<Vec<String>>,
 }
 
 statements! {
     // MariaDB assigns from left to right: `started_at` compares with the boot that was.
-    UPDATE_SERVICE = "UPDATE service SET started_at = CASE WHEN boot_id = ? THEN started_at ELSE ? END, boot_id = ?, version = ?, pools = ?, seen_at = ? WHERE kind = ? AND host = ?";
-    INSERT_SERVICE = "INSERT INTO service (kind, host, boot_id, version, pools, started_at, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?)";
+    UPDATE_SERVICE = "UPDATE service SET started_at = CASE WHEN boot_id = ? THEN started_at ELSE ? END, boot_id = ?, version = ?, pools = ?, capabilities = ?, seen_at = ? WHERE kind = ? AND host = ?";
+    INSERT_SERVICE = "INSERT INTO service (kind, host, boot_id, version, pools, capabilities, started_at, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
     SEE_SERVICE = "UPDATE service SET seen_at = ? WHERE kind = ? AND host = ?";
-    LIST_SERVICES = "SELECT kind, host, boot_id, version, pools, started_at, seen_at FROM service ORDER BY kind, host";
+    LIST_SERVICES = "SELECT kind, host, boot_id, version, pools, capabilities, started_at, seen_at FROM service ORDER BY kind, host";
     FORGET_SERVICES = "DELETE FROM service WHERE seen_at < ?";
 }
 
@@ -46,12 +50,24 @@ impl Tx {
     pub async fn upsert_service(&mut self, sign: &ServiceSign) -> Result<()> {
         let now = self.now();
         let pools = join(&sign.pools);
+        let capabilities = sign.capabilities.as_ref().map(|words| words.join(" "));
         let (boot_id, version) = (sign.boot_id.as_str(), sign.version.as_deref());
-        let update = values![boot_id, now, boot_id, version, &pools, now, sign.kind, &sign.host];
+        let update = values![
+            boot_id,
+            now,
+            boot_id,
+            version,
+            &pools,
+            capabilities.as_deref(),
+            now,
+            sign.kind,
+            &sign.host
+        ];
         if self.swap(&UPDATE_SERVICE, update).await? {
             return Ok(());
         }
-        let insert = values![sign.kind, &sign.host, boot_id, version, &pools, now, now];
+        let insert =
+            values![sign.kind, &sign.host, boot_id, version, &pools, capabilities.as_deref(), now, now];
         match self.execute(&INSERT_SERVICE, insert).await {
             // Another controller heard it too.
             Ok(_) | Err(Error::Duplicate { .. }) => Ok(()),
@@ -77,6 +93,12 @@ impl Tx {
 }
 
 impl ServiceRow {
+    /// Whether it may be sent this command: it announced it, or did not say yet what it can do.
+    #[must_use]
+    pub fn can(&self, verb: &str) -> bool {
+        self.capabilities.as_ref().is_none_or(|known| known.iter().any(|word| word == verb))
+    }
+
     fn read(row: &Row) -> Result<Self> {
         let pools = row.text("pools")?;
         let pools = pools.split_whitespace().map(|pool| {
@@ -92,6 +114,9 @@ impl ServiceRow {
             boot_id: row.text("boot_id")?,
             version: row.text_opt("version")?,
             pools: pools.collect::<Result<_>>()?,
+            capabilities: row
+                .text_opt("capabilities")?
+                .map(|words| words.split_whitespace().map(str::to_owned).collect()),
             started_at: row.time("started_at")?,
             seen_at: row.time("seen_at")?,
         })

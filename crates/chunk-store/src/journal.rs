@@ -45,6 +45,13 @@ pub(crate) struct Run {
     pub(crate) end: u64,
     /// They read as zeroes; else they are as the parent's.
     pub(crate) hole: bool,
+    /// On the word of a record of changes alone. Earlier versions did not say: then it may be so.
+    #[serde(default = "unsaid")]
+    pub(crate) kept: bool,
+}
+
+const fn unsaid() -> bool {
+    true
 }
 
 /// One line.
@@ -168,7 +175,8 @@ mod tests {
 
     #[test]
     fn a_torn_or_altered_line_ends_the_journal() {
-        let line = |start| Line::Settled { runs: vec![Run { start, end: start + 1, hole: true }] };
+        let run = |start| Run { start, end: start + 1, hole: true, kept: false };
+        let line = |start| Line::Settled { runs: vec![run(start)] };
         let text: String = (0..3).map(|start| encode(&line(start))).collect();
         let length = text.len() / 3;
         assert_eq!(decode(text.as_bytes()), ((0..3).map(line).collect(), text.len() as u64));

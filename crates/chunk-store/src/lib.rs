@@ -18,6 +18,7 @@ mod key;
 mod session;
 
 mod commit;
+mod kept;
 mod resume;
 
 mod map;

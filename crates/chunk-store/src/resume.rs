@@ -31,6 +31,7 @@ impl BackupSession {
                 Line::ReadAll { reason } => {
                     resumed = true;
                     self.read_all = Some(reason);
+                    self.drop_kept();
                 }
                 Line::Intent { .. } | Line::Durable { .. } | Line::Begin(_) => {}
             }
@@ -64,7 +65,11 @@ impl BackupSession {
 
     /// The journal is ours and its lines have checksums; yet a slot it cannot name must not end the process.
     fn resume_run(&mut self, run: &Run) {
-        for slot in run.start..run.end.min(self.slot_count()) {
+        let slots = run.start..run.end.min(self.slot_count());
+        if run.kept && !slots.is_empty() {
+            self.note_kept(slots.clone());
+        }
+        for slot in slots {
             let has_parent = self.parent.as_ref().is_some_and(|map| map.chunk(slot).is_some());
             if run.hole {
                 self.set(slot, SlotState::Hole);

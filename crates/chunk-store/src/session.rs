@@ -15,7 +15,7 @@ use crate::fetch::Lineage;
 use crate::journal::{Begin, Journal, Line, Run};
 use crate::map::Map;
 use crate::pack_writer::{PACK_LENGTH_TARGET, PackWriter};
-use crate::seal::{CORE_COUNT, SealedSlot, is_zero, on_a_core, seal_slot};
+use crate::seal::{CORE_COUNT, SealedSlot, on_a_core, seal_slot};
 use crate::{Error, LineageKey};
 
 /// Slots that were read and need no chunk are journaled when there are this many: 1 GiB of 1 MiB slots is what a killed
@@ -92,8 +92,10 @@ pub struct BackupSession {
     /// Segments that an earlier attempt put.
     pub(crate) segments: HashMap<(u32, Digest), SegmentRef>,
     sealing: VecDeque<(u64, JoinHandle<Result<SealedSlot, Error>>)>,
-    unsaved: Vec<Run>,
+    pub(crate) unsaved: Vec<Run>,
     unsaved_count: u64,
+    /// Slots that nobody read: see `keep`.
+    pub(crate) kept: Vec<Range<u64>>,
     pub(crate) read_all: Option<String>,
     bytes_done: u64,
     bytes_given: u64,
@@ -166,6 +168,7 @@ impl BackupSession {
             sealing: VecDeque::new(),
             unsaved: Vec::new(),
             unsaved_count: 0,
+            kept: Vec::new(),
             read_all: None,
             bytes_done: 0,
             bytes_given: 0,
@@ -233,68 +236,11 @@ impl BackupSession {
         self.check_slot(slots.end - 1)?;
         for slot in slots {
             if !self.is_done(slot) {
-                self.settle_without_chunk(slot, true);
+                self.settle_without_chunk(slot, true, false);
             }
         }
         let saved = self.save_if_many().await;
         self.remember(saved)
-    }
-
-    /// Says that slots hold what they hold in the parent, so that their bytes need not be read. A slot that is done already
-    /// keeps what it has; one that has no counterpart of the same length in the parent stays to be given.
-    pub async fn keep(&mut self, slots: Range<u64>) -> Result<(), Error> {
-        if slots.is_empty() {
-            return Ok(());
-        }
-        self.check_slot(slots.end - 1)?;
-        let Some(parent) = self.parent.clone() else { return Ok(()) };
-        let there = parent.manifest.header.geometry;
-        for slot in slots.start..slots.end.min(there.slot_count()) {
-            let is_same_length = there.slot_length(slot) == self.geometry.slot_length(slot);
-            if is_same_length && !self.is_done(slot) {
-                self.settle_without_chunk(slot, parent.chunk(slot).is_none());
-            }
-        }
-        let saved = self.save_if_many().await;
-        self.remember(saved)
-    }
-
-    /// The slots in which the parent has a chunk.
-    ///
-    /// Shape: ascending, disjoint, none empty.
-    #[must_use]
-    pub fn parent_slots(&self) -> Vec<Range<u64>> {
-        self.parent.as_ref().map_or_else(Vec::new, |parent| ranges(parent.chunks().map(|(slot, _)| slot)))
-    }
-
-    /// Whether a slot of the parent holds these bytes. It changes nothing: an audit of what is about to be kept.
-    ///
-    /// Errors: a thread died.
-    pub async fn is_as_parent(&self, slot: u64, plain: Bytes) -> Result<bool, Error> {
-        let Some(parent) = &self.parent else { return Ok(false) };
-        let there = parent.manifest.header.geometry;
-        if slot >= there.slot_count() || u64::from(there.slot_length(slot)) != plain.len() as u64 {
-            return Ok(false);
-        }
-        let (key, known) = (self.key.clone(), parent.chunk(slot).map(|chunk| chunk.digest));
-        on_a_core(move || match known {
-            None => is_zero(&plain),
-            Some(digest) => key.digest(&plain) == digest,
-        })
-        .await
-    }
-
-    /// Notes that what is recorded of changes since the parent is false, so that every byte is read: now, and by all later
-    /// attempts. Durable when it returns.
-    pub async fn distrust_changes(&mut self, reason: &str) -> Result<(), Error> {
-        self.read_all = Some(reason.to_owned());
-        self.writer.journal().append(&[Line::ReadAll { reason: reason.to_owned() }]).await
-    }
-
-    /// Why no record of changes counts, if this or an earlier attempt found it false.
-    #[must_use]
-    pub fn distrusts_changes(&self) -> Option<&str> {
-        self.read_all.as_deref()
     }
 
     /// How far it is.
@@ -349,14 +295,18 @@ impl BackupSession {
     pub(crate) fn set(&mut self, slot: u64, state: SlotState) {
         let place = usize::try_from(slot).ok().and_then(|index| self.slots.get_mut(index));
         let place = place.expect("the slot was checked to be of the disk");
-        let was_done = !matches!(place, SlotState::Pending | SlotState::Sealing);
+        let is_done = |state: &SlotState| !matches!(state, SlotState::Pending | SlotState::Sealing);
+        let (was, now) = (is_done(place), is_done(&state));
         *place = state;
-        if !was_done && !matches!(state, SlotState::Pending | SlotState::Sealing) {
-            self.bytes_done += u64::from(self.geometry.slot_length(slot));
+        let length = u64::from(self.geometry.slot_length(slot));
+        match (was, now) {
+            (false, true) => self.bytes_done += length,
+            (true, false) => self.bytes_done -= length,
+            _ => {}
         }
     }
 
-    fn check_slot(&self, slot: u64) -> Result<(), Error> {
+    pub(crate) fn check_slot(&self, slot: u64) -> Result<(), Error> {
         let slot_count = self.slot_count();
         match slot < slot_count {
             _ if self.broken => Err(Error::SessionBroken),
@@ -365,7 +315,7 @@ impl BackupSession {
         }
     }
 
-    fn remember(&mut self, outcome: Result<(), Error>) -> Result<(), Error> {
+    pub(crate) fn remember(&mut self, outcome: Result<(), Error>) -> Result<(), Error> {
         self.broken |= outcome.is_err();
         outcome
     }
@@ -378,8 +328,8 @@ impl BackupSession {
             let (slot, outcome) = (*slot, handle.await);
             self.sealing.pop_front();
             match outcome.map_err(Error::WorkerLost)?? {
-                SealedSlot::Hole => self.settle_without_chunk(slot, true),
-                SealedSlot::AsParent => self.settle_without_chunk(slot, false),
+                SealedSlot::Hole => self.settle_without_chunk(slot, true, false),
+                SealedSlot::AsParent => self.settle_without_chunk(slot, false, false),
                 SealedSlot::Chunk { digest, sealed } => {
                     let chunk = self.writer.append_chunk(slot, digest, &sealed);
                     self.set(slot, SlotState::Stored(chunk));
@@ -391,16 +341,16 @@ impl BackupSession {
         Ok(())
     }
 
-    fn settle_without_chunk(&mut self, slot: u64, hole: bool) {
+    pub(crate) fn settle_without_chunk(&mut self, slot: u64, hole: bool, kept: bool) {
         self.set(slot, if hole { SlotState::Hole } else { SlotState::AsParent });
         self.unsaved_count += 1;
         match self.unsaved.last_mut() {
-            Some(run) if run.end == slot && run.hole == hole => run.end += 1,
-            _ => self.unsaved.push(Run { start: slot, end: slot + 1, hole }),
+            Some(run) if run.end == slot && (run.hole, run.kept) == (hole, kept) => run.end += 1,
+            _ => self.unsaved.push(Run { start: slot, end: slot + 1, hole, kept }),
         }
     }
 
-    async fn save_if_many(&mut self) -> Result<(), Error> {
+    pub(crate) async fn save_if_many(&mut self) -> Result<(), Error> {
         if self.unsaved_count < UNSAVED_SLOT_COUNT_MAX {
             return Ok(());
         }

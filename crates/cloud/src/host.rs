@@ -74,6 +74,8 @@ pub struct SourceDisk {
     pub changes: Option<Changes>,
     /// Why there are no `changes` although a base was given, for people; absent where nobody would expect any.
     pub full_read_reason: Option<String>,
+    /// What is recorded since the base was found to be false, as `Host::forget_changes` was told.
+    pub changes_are_false: bool,
     /// If this volume snapshot is kept, the storage can list what changed since.
     pub keeps_changes: bool,
 }
@@ -135,6 +137,8 @@ pub trait Host: fmt::Debug + Send + Sync {
     /// instance's that the same record tells of, from now on and whatever becomes of the snapshot. Without a base, or where
     /// there is no record, nothing is to be forgotten. It asks nobody but what this host keeps itself.
     async fn forget_changes(&self, source: &SourceQuery) -> Result<(), Failure>;
+    /// Whether `forget_changes` was told of the record that tells of this disk: asked at the end of a transfer that went by it.
+    async fn changes_are_false(&self, source: &SourceQuery) -> Result<bool, Failure>;
     /// Finds a volume that is attached nowhere.
     async fn destination_disk(&self, volume: VolumeId) -> Result<DestinationDisk, Failure>;
 }

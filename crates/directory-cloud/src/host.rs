@@ -91,6 +91,11 @@ impl Host for DirectoryHost {
         self.effects.perform("forget_changes", forget).await
     }
 
+    async fn changes_are_false(&self, query: &SourceQuery) -> Result<bool, Failure> {
+        let query = query.clone();
+        self.effects.perform("changes_are_false", move |store| changes_are_false(store, &query)).await
+    }
+
     async fn destination_disk(&self, volume: VolumeId) -> Result<DestinationDisk, Failure> {
         self.effects.perform("destination_disk", move |store| destination_disk(store, volume)).await
     }
@@ -141,6 +146,7 @@ fn source_disk(store: &Store, instance: &Instance, query: &SourceQuery) -> Resul
             size: image.size,
             changes: None,
             full_read_reason: None,
+            changes_are_false: false,
             keeps_changes: false,
         });
     };
@@ -153,7 +159,7 @@ fn source_disk(store: &Store, instance: &Instance, query: &SourceQuery) -> Resul
     let (changes, full_read_reason) = match query.base {
         Some(Base { snapshot_id, volume_snapshot_id: Some(base) }) if keeps_changes => {
             match volume_snapshot(store, instance, query, base)? {
-                Some(base) if store.root().read_text(&distrusted(base.id))?.is_some() => {
+                Some(_) if changes_are_false(store, query)? => {
                     (None, Some(format!("what changed since snapshot {snapshot_id} was found to be false")))
                 }
                 Some(base) => (Some(changes_since(store, snapshot_id, &base, &kept)?), None),
@@ -163,7 +169,8 @@ fn source_disk(store: &Store, instance: &Instance, query: &SourceQuery) -> Resul
         _ => (None, None),
     };
     let location = DiskLocation::file(store.root().absolute(&relative), kept.format);
-    Ok(SourceDisk { location, size: kept.size_bytes, changes, full_read_reason, keeps_changes })
+    let (size, changes_are_false) = (kept.size_bytes, changes_are_false(store, query)?);
+    Ok(SourceDisk { location, size, changes, full_read_reason, changes_are_false, keeps_changes })
 }
 
 fn check_moment(store: &Store, instance: &Instance, query: &SourceQuery) -> Result<(), Failure> {
@@ -180,6 +187,11 @@ fn forget_changes(store: &Store, instance: &Instance, query: &SourceQuery) -> Re
     let Some(base) = volume_snapshot(store, instance, query, id)? else { return Ok(()) };
     let lock = store.root().lock()?;
     store.root().mark(&distrusted(base.id), "", &lock).map(drop)
+}
+
+fn changes_are_false(store: &Store, query: &SourceQuery) -> Result<bool, Failure> {
+    let Some(Base { volume_snapshot_id: Some(id), .. }) = query.base else { return Ok(false) };
+    Ok(store.root().read_text(&distrusted(id))?.is_some())
 }
 
 /// A volume snapshot, if it is one of the disk that is asked for.

@@ -184,7 +184,9 @@ impl Cuts {
         let Some(since) = query.base.map(|base| base.snapshot_id) else { return Ok(()) };
         let Turn { instance, mut record, _guard } = self.hold(query.instance_id).await?;
         if let Some(Cut { kind: CutKind::Job { disks, .. }, .. }) = &mut record.cut {
-            disks.values_mut().filter(|disk| disk.since == Some(since)).for_each(|disk| disk.since = None);
+            for disk in disks.values_mut().filter(|disk| disk.since == Some(since)) {
+                (disk.since, disk.is_false) = (None, true);
+            }
         }
         record.base = record.base.filter(|base| base.since != since);
         self.records.save(instance, &record)
@@ -197,7 +199,8 @@ impl Cuts {
                 turn.record.base = None;
                 self.records.save(instance, &turn.record)?;
                 self.end(&mut turn, false).await?;
-                self.drop_superseded(&mut turn).await
+                self.drop_superseded(&mut turn).await?;
+                self.forget_if_gone(&turn).await
             }
             Err(error) => Err(error),
         };
@@ -297,7 +300,7 @@ impl Cuts {
             let size = size.ok_or_else(|| Error::NoSuchDisk { instance, disk: id.clone() })?;
             let has_checkpoint = matches!(disk.source, Source::File { format: DiskFormat::Qcow2, .. });
             let since = base.as_ref().filter(|base| base.disks.contains(id)).map(|base| base.since);
-            disks.insert(id.clone(), CutDisk { size, has_checkpoint, since });
+            disks.insert(id.clone(), CutDisk { size, has_checkpoint, since, is_false: false });
         }
         let size = size_of(&disks);
         self.check_room(size)?;

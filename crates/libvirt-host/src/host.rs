@@ -86,6 +86,14 @@ impl Host for LibvirtHost {
         forgotten.map_err(|error| error.failure())
     }
 
+    async fn changes_are_false(&self, source: &SourceQuery) -> Result<bool, Failure> {
+        let found = match source.moment {
+            Moment::VolumeSnapshot(_) => self.volumes.changes_are_false(source),
+            Moment::Cut | Moment::AsIs => self.cuts.changes_are_false(source),
+        };
+        found.map_err(|error| error.failure())
+    }
+
     async fn destination_disk(&self, volume: VolumeId) -> Result<DestinationDisk, Failure> {
         self.volumes.destination(volume).await.map_err(|error| error.failure())
     }

@@ -29,9 +29,15 @@ impl Cuts {
             location: DiskLocation::Export(NbdExport { socket, name: disk.to_string() }),
             size: cut.size,
             changes,
-            full_read_reason: (!is_told && wanted.is_some()).then(|| {
-                format!("the hypervisor of this host has no record of what changed on disk {disk} since")
+            full_read_reason: (!is_told && wanted.is_some()).then(|| match cut.is_false {
+                true => {
+                    "what is recorded as changed since the last snapshot was found to be false".to_owned()
+                }
+                false => {
+                    format!("the hypervisor of this host has no record of what changed on disk {disk} since")
+                }
             }),
+            changes_are_false: cut.is_false,
             keeps_changes: false,
         })
     }
@@ -56,7 +62,16 @@ impl Cuts {
             size,
             changes: None,
             full_read_reason: query.base.map(reason),
+            changes_are_false: false,
             keeps_changes: false,
+        })
+    }
+
+    /// See `cloud::Host::changes_are_false`. The disk of an instance that does not run is read without a record.
+    pub(crate) fn changes_are_false(&self, query: &SourceQuery) -> Result<bool, Error> {
+        Ok(match self.kind(query)? {
+            CutKind::Job { disks, .. } => disks.get(&query.disk_id).is_some_and(|disk| disk.is_false),
+            CutKind::AsIs { .. } => false,
         })
     }
 

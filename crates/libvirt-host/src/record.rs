@@ -68,6 +68,9 @@ pub(crate) struct CutDisk {
     pub(crate) has_checkpoint: bool,
     /// The snapshot since which its changes are exported; absent: they are not.
     pub(crate) since: Option<SnapshotId>,
+    /// They were exported, and found to be false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_false: bool,
 }
 
 /// The record of changes from which the next snapshot may go on.
@@ -304,7 +307,7 @@ mod tests {
     }
 
     fn make_record() -> Record {
-        let disk = CutDisk { size: ByteCount(1), has_checkpoint: true, since: Some(id(2)) };
+        let disk = CutDisk { size: ByteCount(1), has_checkpoint: true, since: Some(id(2)), is_false: false };
         let kind = CutKind::Job {
             run_id: 3,
             is_begun: true,

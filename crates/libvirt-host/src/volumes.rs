@@ -49,6 +49,7 @@ impl Volumes {
             size: info.size,
             changes,
             full_read_reason,
+            changes_are_false: self.changes_are_false(query)?,
             keeps_changes,
         })
     }
@@ -64,11 +65,12 @@ impl Volumes {
 
     /// See `cloud::Host::forget_changes`.
     pub(crate) fn forget_changes(&self, query: &SourceQuery) -> Result<(), Error> {
-        let volume: Option<VolumeId> = query.disk_id.as_str().parse().ok();
-        match volume.zip(query.base.and_then(|base| base.volume_snapshot_id)) {
-            Some((volume, base)) => self.records.distrust(volume, base),
-            None => Ok(()),
-        }
+        base_of(query).map_or(Ok(()), |(volume, base)| self.records.distrust(volume, base))
+    }
+
+    /// See `cloud::Host::changes_are_false`.
+    pub(crate) fn changes_are_false(&self, query: &SourceQuery) -> Result<bool, Error> {
+        base_of(query).map_or(Ok(false), |(volume, base)| self.records.is_distrusted(volume, base))
     }
 
     /// The volume that a disk is, at a snapshot.
@@ -167,6 +169,10 @@ impl Volumes {
             Err(error) => Err(error),
         }
     }
+}
+
+fn base_of(query: &SourceQuery) -> Option<(VolumeId, VolumeSnapshotId)> {
+    query.disk_id.as_str().parse().ok().zip(query.base.and_then(|base| base.volume_snapshot_id))
 }
 
 /// The image at a snapshot of Cinder's.

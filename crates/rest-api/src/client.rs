@@ -167,12 +167,12 @@ impl Client {
     }
 
     /// Deletes a workload; `database_only`: what is kept elsewhere stays there.
-    pub async fn delete_workload(&self, id: WorkloadId, database_only: bool) -> Result<SagaId, Error> {
+    pub async fn delete_workload(&self, id: WorkloadId, database_only: bool) -> Result<SagaStarted, Error> {
         let mut url = self.url(&["workloads", &id.to_string()]);
         if database_only {
             url.query_pairs_mut().append_pair("database_only", "True");
         }
-        Ok(self.send::<(), SagaStarted>(Method::DELETE, url, None).await?.saga_id)
+        self.send::<(), SagaStarted>(Method::DELETE, url, None).await
     }
 
     /// Takes a snapshot.

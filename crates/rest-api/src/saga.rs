@@ -16,6 +16,9 @@ pub struct SagaBody {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SagaStarted {
     pub saga_id: SagaId,
+    /// What it will not remove although nothing needs it any more, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stays: Vec<String>,
 }
 
 /// Reply of `GET /sagas`.

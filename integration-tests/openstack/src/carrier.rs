@@ -69,6 +69,7 @@ impl Carrier {
         let snapshot_id = SnapshotId::from_uuid(Entropy.uuid());
         let parent = changes.as_ref().map(|changes| changes.since);
         let source = SourceDisk {
+            changes_are_false: false,
             location: location.clone(),
             size,
             changes,

@@ -55,7 +55,7 @@ proptest! {
             2 => At::TargetId(text),
             _ => At::Host(text),
         };
-        let placement = wire::Placement { at: Some(at) };
+        let placement = wire::Placement { at: Some(at), ..Default::default() };
         if let Ok(parsed) = convert::placement(Some(&placement)) {
             prop_assert_eq!(wire::Placement::from(&parsed), placement);
         }

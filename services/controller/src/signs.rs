@@ -22,6 +22,8 @@ const FORGET_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 const WORD_LENGTH_MAX: usize = 64;
 /// A host serves a pool or two.
 const POOL_COUNT_MAX: usize = 32;
+/// A datamover knows a dozen commands.
+const CAPABILITY_COUNT_MAX: usize = 64;
 
 /// Notes them, each service at most every few seconds. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -57,6 +59,7 @@ impl Signs {
             boot_id: app::shown(&register.boot_id, WORD_LENGTH_MAX),
             version: Some(app::shown(&register.version, WORD_LENGTH_MAX)),
             pools: pools.collect::<Vec<PoolName>>(),
+            capabilities: Some(capabilities(register)),
         })
         .await
     }
@@ -96,7 +99,8 @@ impl Signs {
                 return Ok(());
             }
         }
-        self.note(ServiceSign { kind, host: host.clone(), boot_id, version: None, pools: Vec::new() }).await
+        let (host, pools) = (host.clone(), Vec::new());
+        self.note(ServiceSign { kind, host, boot_id, version: None, pools, capabilities: None }).await
     }
 
     /// Notes this controller, and forgets who was not seen for a month.
@@ -109,7 +113,8 @@ impl Signs {
         }
         let version = Some(env!("CARGO_PKG_VERSION").to_owned());
         let (host, boot_id) = (host.clone(), boot_id.to_owned());
-        self.note(ServiceSign { kind, host, boot_id, version, pools: Vec::new() }).await?;
+        self.note(ServiceSign { kind, host, boot_id, version, pools: Vec::new(), capabilities: None })
+            .await?;
         let mut tx = self.catalog.begin().await?;
         tx.forget_services(self.clock.now().before(FORGET_AFTER)).await?;
         tx.commit().await
@@ -135,6 +140,15 @@ impl Signs {
         let noted = Noted { boot_id, at: self.clock.monotonic() };
         self.noted.lock().unwrap_or_else(PoisonError::into_inner).insert((kind, host.clone()), noted);
     }
+}
+
+/// Words of letters, as ours are.
+fn capabilities(register: &Register) -> Vec<String> {
+    let is_word = |word: &&String| {
+        (1..=WORD_LENGTH_MAX).contains(&word.len())
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    register.capabilities.iter().filter(is_word).take(CAPABILITY_COUNT_MAX).cloned().collect()
 }
 
 #[cfg(test)]
@@ -182,6 +196,7 @@ mod tests {
         bench.signs.beat(ServiceKind::Datamover, &host, "b").await.unwrap();
         let row = bench.rows().await.remove(0);
         assert_eq!(row.seen_at, NOW.after(Duration::from_secs(15)));
+        assert!(!row.can("examine"), "it registered and announced nothing");
         assert_eq!((row.version.unwrap().len(), row.pools.len()), (WORD_LENGTH_MAX, 1));
     }
 

@@ -55,7 +55,11 @@ impl Replies {
     ///
     /// Errors: the broker does not have it.
     pub async fn send_barred(&self, header: &Header) -> Result<(), PublishError> {
-        let body = rep::JobCancelled { header: Some(header.into()), host: self.host.to_string() };
+        let body = rep::JobCancelled {
+            header: Some(header.into()),
+            host: self.host.to_string(),
+            ..Default::default()
+        };
         self.answer(header, "JobCancelled", body.encode_to_vec()).await
     }
 
@@ -68,9 +72,13 @@ impl Replies {
         failure: &Failure,
         effect_free: bool,
     ) -> Result<(), PublishError> {
-        let error = Some(wire::ErrorInfo::from(failure));
-        let body =
-            rep::JobFailed { header: Some(header.into()), host: self.host.to_string(), error, effect_free };
+        let body = rep::JobFailed {
+            header: Some(header.into()),
+            host: self.host.to_string(),
+            error: Some(wire::ErrorInfo::from(failure)),
+            effect_free,
+            ..Default::default()
+        };
         self.answer(header, "JobFailed", body.encode_to_vec()).await
     }
 
@@ -90,9 +98,16 @@ impl Replies {
         self.publisher.publish(exchange::REP, &key::reply("examined"), &envelope).await
     }
 
-    /// The body of a job's result; `None`: its end is nobody's business.
+    /// The body of a job's result; `None`: its end is nobody's business. `changes_false`: what a transfer found, also one that
+    /// did not come to its end.
     #[must_use]
-    pub fn result_body(&self, record: &JobRecord, epoch: u64, outcome: Outcome) -> Option<ResultBody> {
+    pub fn result_body(
+        &self,
+        record: &JobRecord,
+        epoch: u64,
+        outcome: Outcome,
+        changes_false: bool,
+    ) -> Option<ResultBody> {
         let header = Some(job_header(record, epoch));
         let host = self.host.to_string();
         let (kind, body) = match outcome {
@@ -101,10 +116,11 @@ impl Replies {
             }
             Err(Halt::Failed { failure, effect_free }) => {
                 let error = Some(wire::ErrorInfo::from(&failure));
-                ("JobFailed", rep::JobFailed { header, host, error, effect_free }.encode_to_vec())
+                let failed = rep::JobFailed { header, host, error, effect_free, changes_false };
+                ("JobFailed", failed.encode_to_vec())
             }
             Err(Halt::Stopped(StopReason::Aborted)) => {
-                ("JobCancelled", rep::JobCancelled { header, host }.encode_to_vec())
+                ("JobCancelled", rep::JobCancelled { header, host, changes_false }.encode_to_vec())
             }
             Err(Halt::Stopped(StopReason::Superseded | StopReason::Draining)) => return None,
         };

@@ -45,11 +45,16 @@ impl Placer {
         Self { cloud, session, publisher, examiner }
     }
 
-    async fn place(&self, command: &Envelope, at: &PlacedAt) -> Outcome {
+    async fn place(&self, command: &Envelope, at: &PlacedAt, hosts_too_old: &[String]) -> Outcome {
         let destination = match resolve(self.cloud.as_ref(), at).await {
             Ok(destination) => destination,
             Err(failure) => return Outcome::Failed(failure),
         };
+        if let Destination::Host(host) = &destination
+            && hosts_too_old.iter().any(|name| name == host.as_str())
+        {
+            return Outcome::Failed(destination.too_old(key::verb_of(&command.routing_key)));
+        }
         match self.session.inspect_queue(&destination.queue()).await {
             Ok(Some(counts)) if counts.consumers > 0 => self.forward(command, &destination).await,
             Ok(Some(_)) => Outcome::Failed(destination.not_running()),
@@ -99,6 +104,7 @@ impl Placer {
             host: String::new(),
             error: Some(failure.into()),
             effect_free: !handled_before,
+            changes_false: false,
         };
         let id = MessageId::from_uuid(Entropy.uuid());
         let mut reply = Envelope::new(id, &JobFailed::full_name(), failed.encode_to_vec());
@@ -135,7 +141,8 @@ impl MessageHandler for Placer {
                 return Handled::Dead(format!("MALFORMED: {}: {malformed}", envelope.type_name));
             }
         };
-        match self.place(envelope, &at).await {
+        let hosts_too_old = parsed.placement.as_ref().map_or(&[][..], |placement| &placement.hosts_too_old);
+        match self.place(envelope, &at, hosts_too_old).await {
             Outcome::Forwarded => Handled::Done,
             Outcome::Failed(failure) => self.answer(envelope, &parsed, &failure).await,
             Outcome::Unclear => Handled::Retry,

@@ -47,6 +47,16 @@ impl Destination {
         Failure::permanent("HOST_NOT_ENROLLED", format!("{self} is not enrolled with Holdfast: {what_to_do}"))
     }
 
+    /// Its datamover said that it does not know this command.
+    #[must_use]
+    pub fn too_old(&self, verb: &str) -> Failure {
+        let message = format!(
+            "the datamover of {self} is of an earlier version and does not know {verb}: upgrade holdfast-datamover there; it is \
+             tried again meanwhile"
+        );
+        Failure::transient("HOST_TOO_OLD", message)
+    }
+
     /// It is enrolled, but nobody reads its queue.
     #[must_use]
     pub fn not_running(&self) -> Failure {

@@ -14,6 +14,7 @@ async fn note(catalog: &Catalog, boot_id: &str) -> ServiceRow {
         boot_id: boot_id.to_owned(),
         version: None,
         pools: Vec::new(),
+        capabilities: None,
     };
     let mut tx = catalog.begin().await.unwrap();
     tx.upsert_service(&sign).await.unwrap();

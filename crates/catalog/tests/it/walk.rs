@@ -187,6 +187,7 @@ async fn walk_lineage_base(tx: &mut catalog::Tx, lineage_id: LineageId, snapshot
         snapshot_id,
         volume_snapshot_id: id(VolumeSnapshotId::from_uuid),
         tag: "saga/step/0".to_owned(),
+        is_false: false,
     };
     tx.set_lineage_base(&base).await.unwrap();
     assert_eq!(tx.get_lineage_base(lineage_id).await.unwrap(), Some(base.clone()));
@@ -194,6 +195,10 @@ async fn walk_lineage_base(tx: &mut catalog::Tx, lineage_id: LineageId, snapshot
     assert_eq!((kept.len(), &kept[0].base), (1, &base));
     assert!(kept[0].holder_saga_id.is_some());
     assert_eq!(tx.list_kept_bases(Some(kept[0].workload_id)).await.unwrap(), kept);
+    tx.distrust_lineage_base(lineage_id, id(SnapshotId::from_uuid)).await.unwrap();
+    assert!(!tx.get_lineage_base(lineage_id).await.unwrap().unwrap().is_false, "it is another base's");
+    tx.distrust_lineage_base(lineage_id, snapshot_id).await.unwrap();
+    assert!(tx.get_lineage_base(lineage_id).await.unwrap().unwrap().is_false);
     tx.delete_lineage_base(lineage_id).await.unwrap();
     assert_eq!(tx.get_lineage_base(lineage_id).await.unwrap(), None);
 }
@@ -264,7 +269,8 @@ async fn walk_saga(catalog: &Catalog, workload: &WorkloadRow) {
     assert_eq!(tx.unfinished_sagas().await.unwrap(), [row.clone()]);
     row.phase = "succeeded".to_owned();
     row.finished_at = Some(NOW);
-    row.version = tx.update_saga(&row, 1).await.unwrap();
+    let others = catalog::SagaRow { facts: "{}".to_owned(), ..row.clone() };
+    row.version = tx.update_saga_but_facts(&others, 1).await.unwrap();
     assert_eq!(tx.unfinished_sagas().await.unwrap(), []);
     tx.commit().await.unwrap();
     let mut tx = catalog.read().await.unwrap();
@@ -428,6 +434,7 @@ async fn walk_services(catalog: &Catalog) {
         boot_id: "first".to_owned(),
         version: Some("1.2.3".to_owned()),
         pools: vec!["fast".parse().unwrap(), "slow".parse().unwrap()],
+        capabilities: Some(vec!["examine".to_owned(), "drop_changes".to_owned()]),
     };
     let mut tx = catalog.begin().await.unwrap();
     assert!(!tx.see_service(sign.kind, &sign.host).await.unwrap(), "nobody said who it is");
@@ -438,6 +445,7 @@ async fn walk_services(catalog: &Catalog) {
     tx.upsert_service(&sign).await.unwrap();
     let listed = tx.list_services().await.unwrap();
     let [row] = &listed[..] else { panic!("{listed:?}") };
+    assert_eq!(row.capabilities, sign.capabilities);
     let shown = (row.boot_id.as_str(), row.version.as_deref(), row.pools.len(), row.started_at, row.seen_at);
     assert_eq!(shown, ("second", Some("1.2.3"), 1, NOW, NOW));
     assert_eq!(tx.forget_services(NOW).await.unwrap(), 0);

@@ -205,3 +205,55 @@ async fn a_killed_and_repeated_attempt_elsewhere_without_a_journal_leaves_only_o
     assert!(purged.lineage_removed && purged.pack_count > orphans as u64);
     assert_eq!(world.everything().len(), 1);
 }
+
+#[tokio::test]
+async fn what_was_kept_by_a_record_that_proved_false_is_to_be_given_again_by_all_later_attempts() {
+    let world = World::new();
+    // So many slots that they are journaled at once.
+    let mut disk = make_noise(1200 * CHUNK, 1);
+    disk[1000 * CHUNK..1100 * CHUNK].fill(0);
+    let (first, _) = world.back_up(&disk, None).await;
+    disk[700 * CHUNK..701 * CHUNK].copy_from_slice(&make_noise(CHUNK, 9));
+    let second = new_snapshot();
+    let (mut session, _) = unwrap_session(world.open(second, Some(first), disk.len()).await.unwrap());
+    session.put(0, disk[..CHUNK].to_vec().into()).await.unwrap();
+    session.keep(1..1200).await.unwrap();
+    session.close().await;
+
+    let (mut session, resumed) = unwrap_session(world.open(second, Some(first), disk.len()).await.unwrap());
+    assert!(resumed && session.keeps_unread() && session.is_done(700));
+    session.distrust_changes("it lies").await.unwrap();
+    let is_undone = |session: &BackupSession| !session.keeps_unread() && !session.is_done(700);
+    assert!(is_undone(&session));
+    assert!(session.progress().bytes_done.0 <= CHUNK as u64);
+    session.close().await;
+
+    let (mut session, _) = unwrap_session(world.open(second, Some(first), disk.len()).await.unwrap());
+    assert_eq!(session.distrusts_changes(), Some("it lies"));
+    assert!(is_undone(&session));
+    feed(&mut session, &disk).await.unwrap();
+    assert_eq!(session.finish().await.unwrap().chunks_stored_count, 1);
+    assert!(world.restore(second).await.unwrap() == disk);
+}
+
+#[tokio::test]
+async fn of_the_journal_of_an_earlier_version_all_counts_as_kept() {
+    let world = World::new();
+    let disk = make_noise(1200 * CHUNK, 1);
+    let (first, _) = world.back_up(&disk, None).await;
+    let second = new_snapshot();
+    let (mut session, _) = unwrap_session(world.open(second, Some(first), disk.len()).await.unwrap());
+    session.keep(0..1200).await.unwrap();
+    session.close().await;
+    let text = std::fs::read_to_string(world.journal(second)).unwrap();
+    let earlier = text.lines().map(|line| {
+        let json = line[9..].replace(",\"kept\":true", "");
+        format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes()))
+    });
+    let earlier: String = earlier.collect();
+    assert_ne!(earlier, text);
+    std::fs::write(world.journal(second), earlier).unwrap();
+    let (session, _) = unwrap_session(world.open(second, Some(first), disk.len()).await.unwrap());
+    assert!(session.keeps_unread() && session.is_done(1199));
+    session.close().await;
+}

@@ -33,12 +33,15 @@ async fn a_record_of_changes_that_was_false_is_a_base_for_nothing_though_its_sna
     host.unset("away");
     // A transfer that is killed and begins anew, and after it the next snapshot.
     let cuts = host.open();
-    assert_eq!(cuts.running_source(&host.query(2, Some(1))).await.unwrap().changes, None);
+    let source = cuts.running_source(&host.query(2, Some(1))).await.unwrap();
+    assert_eq!((source.changes, source.changes_are_false), (None, true));
+    assert!(source.full_read_reason.unwrap().contains("false"));
+    assert!(cuts.changes_are_false(&host.query(2, Some(1))).unwrap(), "whoever went by it reads all");
     cuts.end_cut(host.instance, snapshot(2), false).await.unwrap();
     assert_eq!(host.bitmaps(), Vec::<u8>::new());
     cuts.cut(&host.request(3, Some(1))).await.unwrap();
     let source = cuts.running_source(&host.query(3, Some(1))).await.unwrap();
-    assert_eq!(source.changes, None);
+    assert_eq!((source.changes, source.changes_are_false), (None, false));
     assert!(source.full_read_reason.is_some());
     cuts.end_cut(host.instance, snapshot(3), true).await.unwrap();
     cuts.forget_changes(&host.query(4, Some(1))).await.unwrap();
@@ -76,6 +79,19 @@ async fn of_an_instance_that_is_gone_nothing_stays() {
     assert_eq!(cuts.records.instances().unwrap(), []);
     assert_eq!(std::fs::read_dir(host.path("scratch")).unwrap().count(), 0);
     cuts.end_cut(host.instance, snapshot(1), true).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reset_of_an_instance_that_is_gone_forgets_it_at_once() {
+    let host = FakeHost::new();
+    let cuts = host.open();
+    host.commit(&cuts, 1, None).await;
+    host.unset("domain.xml");
+    cuts.drop_changes(host.instance).await.unwrap();
+    assert_eq!(cuts.records.instances().unwrap(), [host.instance], "its folder is there, it may come again");
+    std::fs::remove_dir_all(host.path("instances")).unwrap();
+    cuts.drop_changes(host.instance).await.unwrap();
+    assert_eq!(cuts.records.instances().unwrap(), []);
 }
 
 #[tokio::test]

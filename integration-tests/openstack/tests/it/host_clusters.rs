@@ -94,9 +94,12 @@ async fn each_volume_is_found_in_its_own_cluster_with_its_own_user() -> Result<(
     let source = compute.source(&next).await?;
     let changes = source.changes.context("Ceph tells what changed")?;
     assert!(matches!(changes.record, ChangeRecord::Extents(_)) && changes.since == first.snapshot_id);
+    assert!(!compute.host().changes_are_false(&next).await? && !source.changes_are_false);
     compute.host().forget_changes(&next).await?;
+    assert!(compute.host().changes_are_false(&next).await?, "whoever went by it reads all");
     let source = compute.source(&next).await?;
     assert!(source.changes.is_none() && source.full_read_reason.is_some(), "{source:?}");
+    assert!(source.changes_are_false, "and tells the controllers");
     drop(phase);
 
     let phase = Phase::begin("clusters: attached nowhere, each is found where it is");

@@ -167,7 +167,16 @@ impl Verb {
             }
             Self::Delete { workload, database_only, wait } => {
                 let id = find_workload(&client, &workload).await?;
-                follow(session, &client, client.delete_workload(id, database_only).await?, wait).await
+                let started = client.delete_workload(id, database_only).await?;
+                for thing in &started.stays {
+                    tell(&format!("stays: {thing}"));
+                }
+                if !started.stays.is_empty() {
+                    tell(
+                        "holdfast doctor --leftovers --remove removes what stays, on the trust that stays for that",
+                    );
+                }
+                follow(session, &client, started.saga_id, wait).await
             }
         }
     }

@@ -246,7 +246,7 @@ fn encode(job: &JobRow, outcome: Result<Answer, JobError>) -> (&'static str, Str
         }
         Err(JobError { failure, effect_free }) => {
             let error = Some((&failure).into());
-            let message = rep::JobFailed { header, host, error, effect_free };
+            let message = rep::JobFailed { header, host, error, effect_free, ..Default::default() };
             ("job_failed", rep::JobFailed::full_name(), message.encode_to_vec())
         }
     }

@@ -11,6 +11,7 @@ use model::HostName;
 use prost::{Message, Name};
 use proto::convert;
 use proto::rep::v1 as rep;
+use proto::rep::v1::job_succeeded::Result as Answer;
 use service_kit::actors::{Consuming, Handled, MessageHandler, QueueConsumer};
 use service_kit::telemetry::Chain;
 use service_kit::{Drain, Service};
@@ -160,24 +161,26 @@ fn succeeded(worker: Worker, message: rep::JobSucceeded) -> Result<JobResult, Ha
     let header = convert::header(message.header.as_ref()).map_err(dead)?;
     let answer =
         message.result.ok_or_else(|| Handled::Dead("MALFORMED: field result is missing".to_owned()))?;
-    Ok(result(worker, header, Outcome::Succeeded(answer)))
+    let changes_false = matches!(&answer, Answer::DiskTransferred(it) if it.changes_false);
+    Ok(result(worker, header, Outcome::Succeeded(answer), changes_false))
 }
 
 fn failed(worker: Worker, message: &rep::JobFailed) -> Result<JobResult, Handled> {
     check_speaker(&worker, &message.host)?;
     let header = convert::header(message.header.as_ref()).map_err(dead)?;
     let failure = convert::failure(message.error.as_ref());
-    Ok(result(worker, header, Outcome::Failed { failure, effect_free: message.effect_free }))
+    let outcome = Outcome::Failed { failure, effect_free: message.effect_free };
+    Ok(result(worker, header, outcome, message.changes_false))
 }
 
 fn cancelled(worker: Worker, message: &rep::JobCancelled) -> Result<JobResult, Handled> {
     check_speaker(&worker, &message.host)?;
     let header = convert::header(message.header.as_ref()).map_err(dead)?;
-    Ok(result(worker, header, Outcome::Cancelled))
+    Ok(result(worker, header, Outcome::Cancelled, message.changes_false))
 }
 
-const fn result(worker: Worker, header: convert::Header, outcome: Outcome) -> JobResult {
-    JobResult { worker, job_id: header.key.job_id, attempt: header.key.attempt, outcome }
+const fn result(worker: Worker, header: convert::Header, outcome: Outcome, changes_false: bool) -> JobResult {
+    JobResult { worker, job_id: header.key.job_id, attempt: header.key.attempt, outcome, changes_false }
 }
 
 fn decode<M: Message + Name + Default>(envelope: &Envelope) -> Result<M, Handled> {

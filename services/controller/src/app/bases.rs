@@ -7,16 +7,26 @@ use std::time::Duration;
 
 use catalog::KeptBaseRow;
 use cloud::{InstanceDescription, VolumeUse};
-use model::{Failure, InstanceId, Owner, VolumeId, WorkloadId};
+use model::{Failure, InstanceId, Owner, VolumeId, WorkloadId, WorkloadState};
 use tokio::time::timeout;
 
 use super::Error;
 use super::retrying::retrying;
-use crate::engine::{BaseRelease, BaseReleaseOrder, NeedlessBase};
+use crate::engine::{BaseRelease, BaseReleaseOrder, NeedlessBase, refused_releases};
 use crate::state::AppState;
 
 /// One question to the cloud; what takes longer is asked again at the next look.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
+
+/// A base that the cloud did not let go of, as one that a user made a volume of, is left for so long.
+const REFUSAL_LASTS: Duration = Duration::from_secs(4 * 3600);
+
+/// Whether a base whose removal was refused is tried again at once: somebody heard that something changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    None,
+    Hours,
+}
 
 /// Has those bases removed, of one workload or of all, whose volumes are not used by their instances any more; gives how many
 /// there are. A saga does it.
@@ -32,7 +42,8 @@ pub async fn release_needless(state: &AppState, workload: Option<WorkloadId>) ->
     }
     let mut count = 0;
     for (id, rows) in by_workload {
-        count += look_at(state, id, &rows).await?;
+        let patience = if workload.is_some() { Patience::None } else { Patience::Hours };
+        count += look_at(state, id, &rows, patience).await?;
     }
     if workload.is_none() {
         forget_deleted(state).await?;
@@ -45,11 +56,23 @@ fn volume_of(row: &KeptBaseRow) -> Option<VolumeId> {
 }
 
 /// Looks at bases of one workload, and starts the saga that removes the needless.
-async fn look_at(state: &AppState, id: WorkloadId, rows: &[KeptBaseRow]) -> Result<usize, Error> {
+async fn look_at(
+    state: &AppState,
+    id: WorkloadId,
+    rows: &[KeptBaseRow],
+    patience: Patience,
+) -> Result<usize, Error> {
     let Some(workload) = state.catalog.read().await?.get_workload(id).await? else { return Ok(0) };
     let owner = workload.owner();
+    let mut tx = state.catalog.read().await?;
+    let refused = refused_releases(&mut tx, id).await?;
+    drop(tx);
+    let now = state.clock.now();
+    let is_refused = |row: &&KeptBaseRow| {
+        refused.get(&row.base.tag).is_some_and(|refused| now.since(refused.ended_at) < REFUSAL_LASTS)
+    };
     let mut bases = Vec::new();
-    for row in rows {
+    for row in rows.iter().filter(|row| patience == Patience::None || !is_refused(row)) {
         match judge(state, &owner, row).await {
             Ok(base) => bases.extend(base),
             Err(failure) => {
@@ -138,8 +161,12 @@ async fn forget_deleted(state: &AppState) -> Result<(), Error> {
         let Some(workload) = state.catalog.read().await?.get_workload(row.workload_id).await? else {
             continue;
         };
+        // Of a workload that is deleted nobody asks any more: a release that ended after it noted the volume.
+        let is_over = workload.status == WorkloadState::Deleted;
         // A cloud that does not answer proves nothing.
-        if matches!(in_time(state.cloud.volume_use(&workload.owner(), row.volume_id)).await, Ok(None)) {
+        if is_over
+            || matches!(in_time(state.cloud.volume_use(&workload.owner(), row.volume_id)).await, Ok(None))
+        {
             let mut tx = state.catalog.begin().await?;
             tx.delete_volume_left(row.volume_id).await?;
             tx.commit().await?;

@@ -1,8 +1,9 @@
 //! What sagas that are over left in the cloud: looked for, and removed on request, by a saga; here it is started and read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Owner, SagaId};
+use catalog::{TrustState, Tx};
+use model::{Owner, ProjectId, SagaId};
 
 use super::{Caller, Error};
 use crate::engine::{LeftoverOrder, LeftoverReport, LeftoverSweep};
@@ -42,9 +43,10 @@ pub async fn start(state: &AppState, caller: &Caller, request: Request) -> Resul
         }
         owners = seen;
     }
+    let owners = one_of_each_project(&mut tx, owners).await?;
     let order = LeftoverOrder {
         project_id: caller.project.clone(),
-        owners: owners.into_iter().collect(),
+        owners,
         age_min_seconds: request.age_min_seconds,
         is_removed: request.is_removed,
     };
@@ -54,6 +56,20 @@ pub async fn start(state: &AppState, caller: &Caller, request: Request) -> Resul
     state.engine.wake();
     tracing::info!(%saga_id, user = %caller.user, remove = request.is_removed, "leftovers are looked for");
     Ok(saga_id)
+}
+
+/// Whoever may look sees all of the project: one whose trust is well, if any is.
+async fn one_of_each_project(tx: &mut Tx, owners: BTreeSet<Owner>) -> Result<Vec<Owner>, Error> {
+    let mut chosen: BTreeMap<ProjectId, (bool, Owner)> = BTreeMap::new();
+    for owner in owners {
+        let trust = tx.get_trust(&owner.project_id, &owner.user_id).await?;
+        let is_well = trust.is_some_and(|row| row.state == TrustState::Available);
+        let known = chosen.get(&owner.project_id);
+        if known.is_none_or(|(known_is_well, _)| is_well && !known_is_well) {
+            chosen.insert(owner.project_id.clone(), (is_well, owner));
+        }
+    }
+    Ok(chosen.into_values().map(|(_, owner)| owner).collect())
 }
 
 /// Reads a sweep.

@@ -7,7 +7,9 @@ use catalog::{
     WorkloadRow,
 };
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use model::{Failure, InstanceId, KeepBase, Owner, SagaId, WorkloadId, WorkloadState, WorkloadType};
+use model::{
+    Failure, InstanceId, KeepBase, Owner, SagaId, VolumeId, WorkloadId, WorkloadState, WorkloadType,
+};
 
 use super::retrying::retrying;
 use super::text::{check_description, check_name, shown};
@@ -65,6 +67,14 @@ pub enum Clearing {
     Reset,
     /// So does the workload. `database_only`: what is kept elsewhere stays there.
     Delete { database_only: bool },
+}
+
+/// A clearing that began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cleared {
+    pub saga_id: SagaId,
+    /// What is not removed, in words: the sweep of leftovers finds it.
+    pub stays: Vec<String>,
 }
 
 /// Creates a workload.
@@ -174,7 +184,7 @@ pub async fn clear(
     caller: &Caller,
     id: WorkloadId,
     how: Clearing,
-) -> Result<SagaId, Error> {
+) -> Result<Cleared, Error> {
     let mut tx = state.catalog.read().await?;
     let owner = require_free(&mut tx, caller, id).await?.owner();
     drop(tx);
@@ -182,10 +192,10 @@ pub async fn clear(
     if how != (Clearing::Delete { database_only: true }) {
         trusts::secure(state, caller, &owner).await?;
     }
-    let saga_id = retrying(|| start_clearing(state, caller, id, how)).await?;
+    let cleared = retrying(|| start_clearing(state, caller, id, how)).await?;
     state.engine.wake();
-    tracing::info!(workload_id = %id, %saga_id, ?how, "workload clearing accepted");
-    Ok(saga_id)
+    tracing::info!(workload_id = %id, saga_id = %cleared.saga_id, ?how, "workload clearing accepted");
+    Ok(cleared)
 }
 
 async fn start_clearing(
@@ -193,12 +203,17 @@ async fn start_clearing(
     caller: &Caller,
     id: WorkloadId,
     how: Clearing,
-) -> Result<SagaId, Error> {
+) -> Result<Cleared, Error> {
     let mut tx = state.catalog.begin().await?;
     let workload = require_free(&mut tx, caller, id).await?;
     if how != Clearing::Reset {
         refuse_snapshots(&mut tx, &workload).await?;
     }
+    // Before the saga starts: it may be over at once.
+    let stays = match how {
+        Clearing::Delete { database_only: true } => what_stays(&mut tx, id).await?,
+        Clearing::Reset | Clearing::Delete { .. } => Vec::new(),
+    };
     let saga_id = state.engine.new_saga_id();
     tx.lock_workload(id, saga_id).await?;
     let news = News {
@@ -218,7 +233,24 @@ async fn start_clearing(
         }
     }
     tx.commit().await?;
-    Ok(saga_id)
+    Ok(Cleared { saga_id, stays })
+}
+
+/// What a workload keeps for its next snapshot, in words.
+async fn what_stays(tx: &mut Tx, id: WorkloadId) -> Result<Vec<String>, Error> {
+    let bases = tx.list_kept_bases(Some(id)).await?.into_iter().map(|row| {
+        let (volume, instance) = (row.disk_id, row.instance_id);
+        let snapshot = row.base.volume_snapshot_id;
+        format!("volume snapshot {snapshot} of volume {volume}, which instance {instance} had")
+    });
+    // A local disk is known by its device, a volume by its id.
+    let local = tx.list_lineages(id).await?.into_iter();
+    let local = local.filter(|lineage| lineage.disk_id.as_str().parse::<VolumeId>().is_err());
+    let instances: BTreeSet<InstanceId> = local.map(|lineage| lineage.instance_id).collect();
+    let records = instances.into_iter().map(|instance| {
+        format!("the record of what changed on the local disks of instance {instance}, on its host")
+    });
+    Ok(bases.chain(records).collect())
 }
 
 async fn refuse_snapshots(tx: &mut Tx, workload: &WorkloadRow) -> Result<(), Error> {

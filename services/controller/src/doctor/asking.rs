@@ -96,6 +96,10 @@ pub(super) async fn ask(state: &AppState, question: &Question) -> Result<Asked, 
             ));
             continue;
         }
+        if service.kind == ServiceKind::Datamover && !service.can("examine") {
+            silences.push(finding(service.kind, &service.host, too_old(&service)));
+            continue;
+        }
         let asked_at = state.clock.now();
         match send(state, examination_id, question, &service).await {
             Ok(()) => drop(waiting.insert((service.kind, service.host), asked_at)),
@@ -202,6 +206,15 @@ fn absences(services: &[ServiceRow]) -> Vec<Finding> {
         absence(ServiceKind::Datamover, "datamover", datamover),
     ];
     absences.into_iter().flatten().collect()
+}
+
+fn too_old(service: &ServiceRow) -> Check {
+    let version = service.version.as_deref().unwrap_or("earlier");
+    let message = format!(
+        "its version ({}) does not know how to examine itself, and was not asked: upgrade it",
+        shown(version, WORD_LENGTH_MAX)
+    );
+    Check::fail("answer", "HOST_TOO_OLD", message)
 }
 
 fn unanswered() -> Check {

@@ -207,6 +207,7 @@ mod tests {
             boot_id: String::new(),
             version: None,
             pools: vec!["ceph".parse().unwrap()],
+            capabilities: None,
             started_at: model::Timestamp(0),
             seen_at: model::Timestamp(0),
         };

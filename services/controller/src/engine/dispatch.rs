@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus::header;
 use bus_config::{exchange, key};
-use catalog::{BranchKey, JobRow, JobState, OutboxRow, TimerKind, TimerRow, Tx};
+use catalog::{BranchKey, JobRow, JobState, OutboxRow, ServiceKind, ServiceRow, TimerKind, TimerRow, Tx};
 use model::{HostName, MessageId, SagaId, Timestamp};
 use prost::{Message, Name};
 use proto::cmd::v1 as cmd;
@@ -16,6 +16,19 @@ use runtime::Entropy;
 use super::{Error, direction_of};
 use crate::sagas::job_id;
 use crate::sagas::remote::{Remote, Route};
+
+/// Commands that every datamover knows, also one that announces nothing. The others go only to hosts that announce them.
+const KNOWN_TO_ALL: [&str; 9] = [
+    "freeze_guest",
+    "thaw_guest",
+    "cut_disks",
+    "end_cut",
+    "transfer_disk",
+    "purge_transfer",
+    "verify_manifest",
+    "write_disk",
+    "abort_write",
+];
 
 /// Writes what goes out.
 pub(super) struct Dispatch<'a> {
@@ -57,7 +70,11 @@ impl Dispatch<'_> {
             epoch,
             deadline_at: deadline_at.0,
         };
-        let encoded = remote.command.encode(job_header, placement.as_ref().map(Placement::from));
+        let mut told = placement.as_ref().map(Placement::from);
+        if let Some(told) = &mut told {
+            told.hosts_too_old = self.hosts_without(remote.command.verb()).await?;
+        }
+        let encoded = remote.command.encode(job_header, told);
         let routing_key = match placement {
             Some(_) => key::dmapi(encoded.verb),
             None => key::cloud(encoded.verb),
@@ -141,6 +158,16 @@ impl Dispatch<'_> {
                 Ok(Some(if try_others { otherwise.clone() } else { PlacedAt::Host(host) }))
             }
         }
+    }
+
+    /// The hosts whose datamovers said what they can do, and not this.
+    async fn hosts_without(&mut self, verb: &str) -> Result<Vec<String>, Error> {
+        if KNOWN_TO_ALL.contains(&verb) {
+            return Ok(Vec::new());
+        }
+        let services = self.tx.list_services().await?.into_iter();
+        let lacks = |service: &ServiceRow| service.kind == ServiceKind::Datamover && !service.can(verb);
+        Ok(services.filter(lacks).map(|service| service.host.to_string()).collect())
     }
 
     async fn set_deadline(

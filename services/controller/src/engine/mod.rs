@@ -38,6 +38,7 @@ use saga::{Direction, Ignored, OperatorVerb, Phase, SagaState, Shape};
 use service_kit::drill;
 use tokio::sync::Notify;
 
+pub(crate) use catalog_ops::refused_releases;
 pub use error::Error;
 pub(crate) use event::kind as event_kind;
 pub use event::{At, Decision, Incoming};

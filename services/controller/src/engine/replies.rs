@@ -8,8 +8,10 @@
 use std::time::Duration;
 
 use catalog::{JobDirection, JobGrant, JobProgress, JobRow, JobState, OutboxRow, TimerKind, TimerRow, Tx};
-use model::{ErrorClass, Failure, HostName, JobId, JobKey, SagaId};
+use model::{ErrorClass, Failure, HostName, JobId, JobKey, LineageId, SagaId, SnapshotId};
+use prost::{Message as _, Name as _};
 use proto::cmd::v1 as cmd;
+use proto::convert;
 
 use super::dispatch::{Control, Dispatch};
 use super::event::{At, Incoming};
@@ -45,6 +47,8 @@ pub struct JobResult {
     pub job_id: JobId,
     pub attempt: u32,
     pub outcome: Outcome,
+    /// Of a transfer, however it ended: what is recorded as changed since its base is false.
+    pub changes_false: bool,
 }
 
 /// How it ended.
@@ -180,12 +184,16 @@ impl Engine {
     }
 
     async fn take_result(&self, tx: &mut Tx, result: &JobResult) -> Result<Verdict, Error> {
-        let JobResult { worker, job_id, attempt, outcome } = result;
+        let JobResult { worker, job_id, attempt, outcome, changes_false } = result;
         let job = tx.get_job(*job_id).await?;
         if let Worker::Mover(host) = worker {
             let message = cmd::ResultAck { job_id: job_id.to_string(), attempt: *attempt };
             let saga_id = job.as_ref().map(|job| job.saga_id);
             self.dispatch(tx).control(Control { host, verb: "result_ack", saga_id, message }).await?;
+        }
+        if let Some(job) = job.as_ref().filter(|_| *changes_false) {
+            // Also of an attempt that counts no more.
+            distrust_base(tx, job).await?;
         }
         let Some(job) = job.filter(|job| may_end(job, worker, *attempt)) else {
             tracing::debug!(%job_id, attempt, ?worker, "a result counts no more");
@@ -305,6 +313,19 @@ impl Engine {
     fn dispatch<'a>(&self, tx: &'a mut Tx) -> Dispatch<'a> {
         Dispatch { tx, entropy: self.core.entropy, lease_ttl: self.core.timing.lease_ttl }
     }
+}
+
+/// Whatever host has the disk next, it does not begin with that base.
+async fn distrust_base(tx: &mut Tx, job: &JobRow) -> Result<(), Error> {
+    if job.command_type != cmd::TransferDisk::full_name() {
+        return Ok(());
+    }
+    let Ok(command) = cmd::TransferDisk::decode(job.command_body.as_slice()) else { return Ok(()) };
+    let lineage = convert::id::<LineageId>("lineage_id", &command.lineage_id);
+    let parent = convert::id::<SnapshotId>("parent_snapshot_id", &command.parent_snapshot_id);
+    let (Ok(lineage), Ok(parent)) = (lineage, parent) else { return Ok(()) };
+    tracing::warn!(saga_id = %job.saga_id, %lineage, snapshot_id = %parent, "a record of changes was found to be false, nothing builds on it any more");
+    Ok(tx.distrust_lineage_base(lineage, parent).await?)
 }
 
 /// The job, if this attempt of it still counts.

@@ -419,11 +419,17 @@ impl<'a> Run<'a> {
     async fn write(mut self) -> Result<Phase, Error> {
         let saga_id = self.row.id;
         let unreadable = |reason: String| Error::Unreadable { saga_id, reason };
-        self.row.facts = self.loaded.facts_json().map_err(|error| unreadable(error.to_string()))?;
+        let facts = self.loaded.facts_json().map_err(|error| unreadable(error.to_string()))?;
+        let learned = self.row.facts != facts;
+        self.row.facts = facts;
         self.row.state = serde_json::to_string(&self.state).map_err(|error| unreadable(error.to_string()))?;
         let phase = self.state.phase();
         self.row.phase = phase.as_str().to_owned();
-        self.tx.update_saga(&self.row, self.version).await?;
+        if learned {
+            self.tx.update_saga(&self.row, self.version).await?;
+        } else {
+            self.tx.update_saga_but_facts(&self.row, self.version).await?;
+        }
         Ok(phase)
     }
 

@@ -18,7 +18,7 @@ pub(super) async fn start(asked: Asked, body: Body<NewSweepBody>) -> Result<Http
             leftovers::start(&state, &caller, request).await
         })
         .await?;
-    Ok(HttpResponse::Accepted().json(SagaStarted { saga_id }))
+    Ok(HttpResponse::Accepted().json(SagaStarted { saga_id, stays: Vec::new() }))
 }
 
 pub(super) async fn show(asked: Asked, path: web::Path<(String, String)>) -> Result<HttpResponse, Reply> {

@@ -71,10 +71,10 @@ pub(super) async fn delete(
 
 async fn clear(asked: Asked, id: &str, action: Action, how: Clearing) -> Result<HttpResponse, Reply> {
     let id: WorkloadId = path_id(id, "WORKLOAD_NOT_FOUND", "workload")?;
-    let saga_id = asked
+    let workloads::Cleared { saga_id, stays } = asked
         .run(action, move |state, caller| async move { workloads::clear(&state, &caller, id, how).await })
         .await?;
-    Ok(HttpResponse::Accepted().json(SagaStarted { saga_id }))
+    Ok(HttpResponse::Accepted().json(SagaStarted { saga_id, stays }))
 }
 
 pub(super) async fn change(

@@ -185,6 +185,7 @@ pub(super) fn transferred(output: &Output) -> Option<Transferred> {
             duration_ms: transferred.duration_ms,
             manifest_digest: transferred.manifest_digest.clone(),
             keeps_changes: transferred.keeps_changes,
+            changes_false: transferred.changes_false,
             full_read_reason: Some(transferred.full_read_reason.clone()).filter(|text| !text.is_empty()),
         }),
         _ => None,

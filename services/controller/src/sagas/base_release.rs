@@ -9,8 +9,10 @@
 //! | `delete_bases` | the storage without them | never: the next snapshot of such a disk reads all of it |
 //! | **`record_release`** | the pivot: bases forgotten, leases given back, a fact for each volume; volumes that the cloud meant to delete are noted by name | never |
 //!
-//! A user's volume is never deleted here.
+//! A base that the cloud does not let go of stays known as one, and is looked at again after some hours; meanwhile it is listed
+//! as a leftover. A user's volume is never deleted here.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::{InstanceId, LineageId, ProjectId, UserId, VolumeId, WorkloadId};
@@ -19,7 +21,7 @@ use saga::{Branch, Saga, Step, Steps};
 use serde::{Deserialize, Serialize};
 
 use super::catalog_op::CatalogOp;
-use super::remote::Remote;
+use super::remote::{Codes, Remote, Tolerance};
 use super::{Output, Request, answer, budget};
 
 /// The definition.
@@ -57,6 +59,9 @@ pub struct NeedlessBase {
 pub struct Facts {
     /// The places of those in `Params` whose lineages are ours.
     leased: Vec<usize>,
+    /// By their places in `Params`: why the volume snapshot could not be removed, as where a user made a volume of it.
+    #[serde(default)]
+    pub refused: BTreeMap<usize, String>,
 }
 
 impl Saga for BaseRelease {
@@ -97,7 +102,20 @@ fn delete_bases() -> Step<BaseRelease> {
                 tag: base.tag.clone(),
                 ..Default::default()
             };
-            Remote::cloud(command, format!("volume {} ({})", base.volume_name, base.volume_id)).into()
+            // One that cannot go keeps no other.
+            let all = Tolerance {
+                attempts_max: budget::CLOUD_CALL_ATTEMPTS,
+                codes: Codes::AllBut(&[]),
+                instead: None,
+            };
+            let subject = format!("volume {} ({})", base.volume_name, base.volume_id);
+            Remote::cloud(command, subject).tolerating(all).into()
+        })
+        .learn(|facts: &mut Facts, branch, output: &Output| {
+            if let Output::Failed(failure) = output {
+                let place = facts.leased[usize::from(branch)];
+                facts.refused.insert(place, failure.to_string());
+            }
         })
         .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
         .deadline(budget::CLOUD_CALL_DEADLINE)
@@ -107,7 +125,8 @@ fn delete_bases() -> Step<BaseRelease> {
 
 fn record_release() -> Step<BaseRelease> {
     Step::new("record_release").action(|ctx: &Ctx, _| {
-        let leased = ctx.facts.leased.clone();
-        CatalogOp::RecordBaseRelease { params: ctx.params.clone(), leased }.into()
+        let is_gone = |place: &usize| !ctx.facts.refused.contains_key(place);
+        let gone = ctx.facts.leased.iter().copied().filter(is_gone).collect();
+        CatalogOp::RecordBaseRelease { params: ctx.params.clone(), gone }.into()
     })
 }

@@ -15,6 +15,10 @@ pub(super) const TARGET_ATTEMPTS: u32 = 20;
 /// of an hour is survived.
 pub(super) const MOVER_CALL_ATTEMPTS: u32 = 30;
 
+/// Removals behind the pivot, before what is there is left to the sweep of leftovers: some eight minutes where a host is dead
+/// and that is told at once, less than an hour where one hangs. A workload that is locked for longer misses its next snapshot.
+pub(super) const REMOVAL_ATTEMPTS: u32 = 20;
+
 /// Transfers of hours, for which a lost lease costs little: the next attempt resumes from the worker's journal.
 pub(super) const TRANSFER_ATTEMPTS: u32 = 30;
 

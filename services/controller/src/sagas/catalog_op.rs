@@ -44,8 +44,8 @@ pub enum CatalogOp {
     /// After the pivot: forgets the bases of disks that no instance of the workload has any more. `disks` are those of the
     /// instances as they are now. Answer: `BasesOrphaned`.
     ForgetOrphanedBases { params: snapshot_create::Params, disks: Vec<(InstanceId, Vec<DiskId>)> },
-    /// After the pivot: leases and workload are given back, and the world is told.
-    ReleaseSnapshot(snapshot_create::Params),
+    /// After the pivot: leases and workload are given back, and the world is told. `stays`: what could not be removed, in words.
+    ReleaseSnapshot { params: snapshot_create::Params, stays: Vec<String> },
 
     /// The snapshot is pinned against deletion. Answer: `SnapshotPinned`.
     PinSnapshot(restore_new::Params),
@@ -71,8 +71,8 @@ pub enum CatalogOp {
     JudgeLeftovers { age_min_seconds: u64, found: Vec<(Owner, Tagged)> },
     /// The saga turned back: the leases are given back.
     ReleaseBaseLeases(base_release::Params),
-    /// The pivot: those bases are gone, and the world is told.
-    RecordBaseRelease { params: base_release::Params, leased: Vec<usize> },
+    /// The pivot: those bases are gone, and the world is told; the leases of all are given back.
+    RecordBaseRelease { params: base_release::Params, gone: Vec<usize> },
 }
 
 /// What the catalog answers.
@@ -174,19 +174,27 @@ pub struct KeptBase {
     pub snapshot_id: SnapshotId,
     pub volume_snapshot_id: VolumeSnapshotId,
     pub tag: String,
+    /// What is recorded as changed since was found to be false.
+    #[serde(default)]
+    pub is_false: bool,
 }
 
 impl LineageLease {
     /// What changed is asked for since the parent, or not at all.
     #[must_use]
     pub fn usable_base(&self) -> Option<&KeptBase> {
-        self.base.as_ref().filter(|base| self.parent_snapshot_id == Some(base.snapshot_id))
+        let is_usable =
+            |base: &&KeptBase| self.parent_snapshot_id == Some(base.snapshot_id) && !base.is_false;
+        self.base.as_ref().filter(is_usable)
     }
 
     /// Why a base that was kept is of no use for an increment, for people.
     #[must_use]
     pub fn base_mismatch(&self) -> Option<String> {
         let (base, parent) = (self.base.as_ref()?, self.parent_snapshot_id?);
+        if base.is_false {
+            return Some("what changed since the last snapshot was found to be false".to_owned());
+        }
         (base.snapshot_id != parent).then(|| {
             format!(
                 "the volume snapshot that was kept is of snapshot {}, not of the parent {parent}",
@@ -205,6 +213,8 @@ pub struct SnapshotRecord {
     pub consistencies: Vec<(InstanceId, Consistency)>,
     pub disks: Vec<DiskRecord>,
     pub left_out: Vec<InstanceFailure>,
+    /// Disks, for messages, that were read by a record of changes which was then found to be false.
+    pub misread: Vec<String>,
 }
 
 /// One disk as it was transferred and verified.
@@ -237,6 +247,9 @@ pub struct Transferred {
     pub keeps_changes: bool,
     /// Why all was read although there is a parent.
     pub full_read_reason: Option<String>,
+    /// The record of what changed since the parent was found to be false.
+    #[serde(default)]
+    pub changes_false: bool,
 }
 
 /// What is in a snapshot, as the catalog knows it.

@@ -43,7 +43,7 @@ pub struct Params {
 /// What the steps learned.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// By owner.
+    /// By owner, until it is judged.
     pub found: BTreeMap<Branch, Vec<Tagged>>,
     /// By owner: why nothing could be seen.
     pub unseen: BTreeMap<Branch, String>,
@@ -136,7 +136,11 @@ fn judge_leftovers() -> Step<LeftoverSweep> {
             CatalogOp::JudgeLeftovers { age_min_seconds: ctx.params.age_min_seconds, found: found.collect() }
                 .into()
         })
-        .learn(|facts: &mut Facts, _, output: &Output| facts.leftovers = answer::leftovers_judged(output))
+        .learn(|facts: &mut Facts, _, output: &Output| {
+            facts.leftovers = answer::leftovers_judged(output);
+            // It was judged, and would be written anew with each event.
+            facts.found.clear();
+        })
 }
 
 // remove_instances, remove_others

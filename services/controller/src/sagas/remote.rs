@@ -103,6 +103,15 @@ macro_rules! commands {
                     })*
                 }
             }
+
+            /// The last word of its routing key, by which services announce that they know it.
+            #[must_use]
+            pub const fn verb(&self) -> &'static str {
+                match self {
+                    $(Self::$cloud(_) => $cloud_verb,)*
+                    $(Self::$mover(_) => $mover_verb,)*
+                }
+            }
         }
 
         $(impl From<cmd::$cloud> for Command { fn from(command: cmd::$cloud) -> Self { Self::$cloud(command) } })*

@@ -40,12 +40,15 @@
 //! of the workload: it is frozen, cut and transferred before the next is touched. A parallel workload has one lap. Either way
 //! the point in time is one per instance, and none across instances.
 //!
+//! What cannot be removed behind the pivot holds no workload: see `given_over`.
+//!
 //! An instance that fails fails the snapshot, unless its workload allows partial ones and another instance is left: see
 //! `left_out`.
 
 mod again;
 mod commit;
 mod cut;
+mod given_over;
 mod left_out;
 mod prepare;
 mod round;
@@ -61,6 +64,7 @@ use super::budget;
 use super::catalog_op::SnapshotBegun;
 use super::clearing::TaggedBase;
 use super::{Output, Request};
+use given_over::GivenOver;
 use round::{Round, RoundFacts};
 
 /// The definition.
@@ -92,6 +96,8 @@ pub struct Facts {
     /// Of disks that no instance of the workload has any more.
     #[serde(default)]
     orphaned_bases: Vec<TaggedBase>,
+    #[serde(default)]
+    given_over: Vec<GivenOver>,
 }
 
 impl Saga for SnapshotCreate {

@@ -8,6 +8,9 @@
 //! | **`record_delete`** | the pivot: the workload is `deleted`, its instances are free for others, a fact told | never |
 //! | `revoke_trust` | no trust of a user that has no workload left in the project | |
 //!
+//! Where only the database is cleared, the trust stays while there are bases: with it the sweep of leftovers sees and removes
+//! them.
+//!
 //! Why this order: all that comes before the pivot runs on the trust that goes last. A trust that Keystone will not let go is
 //! told of in the log and stays in the list of trusts.
 
@@ -58,6 +61,10 @@ fn record_delete() -> Step<WorkloadDelete> {
 
 fn revoke_trust() -> Step<WorkloadDelete> {
     Step::new("revoke_trust")
+        .branches(|params: &Params, facts: &Facts| {
+            let strands = params.database_only && !facts.begun().bases.is_empty();
+            u16::from(!strands)
+        })
         .action(|ctx: &Ctx, _| {
             let user_id = ctx.facts.begun().user_id.to_string();
             let subject = format!("the trust of user {user_id}");

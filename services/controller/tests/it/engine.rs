@@ -260,6 +260,7 @@ async fn two_handlers_of_one_saga_never_lose_an_event() {
                 job_id: sent.job_id,
                 attempt: sent.attempt,
                 outcome: outcome.clone(),
+                changes_false: false,
             };
             let engine = harness.engine.clone();
             tasks.push(tokio::spawn(async move { engine.job_ended(&result).await.unwrap() }));

@@ -271,7 +271,12 @@ impl Harness {
     }
 
     pub(crate) async fn end_as(&self, sent: &Sent, worker: Worker, outcome: Outcome) -> Verdict {
-        let result = JobResult { worker, job_id: sent.job_id, attempt: sent.attempt, outcome };
+        let changes_false = matches!(
+            &outcome,
+            Outcome::Succeeded(controller::sagas::answer::Answer::DiskTransferred(transferred)) if transferred.changes_false
+        );
+        let (job_id, attempt) = (sent.job_id, sent.attempt);
+        let result = JobResult { worker, job_id, attempt, outcome, changes_false };
         self.engine.job_ended(&result).await.unwrap()
     }
 

@@ -1,8 +1,13 @@
 //! What is taken away: workloads reset and deleted, bases that nothing builds on any more.
 
-use controller::engine::{BaseRelease, BaseReleaseOrder, NeedlessBase};
+use controller::engine::{
+    BaseRelease, BaseReleaseOrder, ClearingOrder, LeftoverOrder, LeftoverReport, LeftoverSweep, NeedlessBase,
+    Outcome, WorkloadDelete,
+};
+use controller::sagas::answer::Answer;
 use controller::sagas::remote::Command;
 use model::{Failure, SnapshotEvent, SnapshotState, WorkloadState};
+use proto::rep::v1::{Tagged, TaggedListed};
 
 use crate::harness::{Harness, play_until, workload_id};
 
@@ -102,6 +107,100 @@ async fn a_workload_with_a_snapshot_is_not_deleted_and_one_without_goes_with_its
     harness.assert_nothing_held().await;
     let told: Vec<_> = harness.facts().into_iter().map(|(key, _)| key).collect();
     assert!(told.contains(&"evt.acme.workload.deleted".to_owned()), "{told:?}");
+}
+
+/// Forgets the workload's snapshots, and deletes it in the database alone; gives the saga and whether the trust was taken back.
+async fn delete_in_database(harness: &mut Harness) -> (model::SagaId, bool) {
+    let saga_id = harness.engine.new_saga_id();
+    let order = ClearingOrder {
+        project_id: "acme".parse().unwrap(),
+        workload_id: workload_id(),
+        database_only: true,
+    };
+    let mut tx = harness.catalog.begin().await.unwrap();
+    for row in tx.list_snapshots(&catalog::SnapshotFilter::default()).await.unwrap() {
+        tx.apply_snapshot_event(row.id, SnapshotEvent::Delete).await.unwrap();
+    }
+    tx.lock_workload(workload_id(), saga_id).await.unwrap();
+    harness.engine.start::<WorkloadDelete>(&mut tx, saga_id, &order).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut is_revoked = false;
+    harness
+        .play(|sent| {
+            is_revoked |= sent.verb() == "revoke_trust";
+            None
+        })
+        .await;
+    assert_eq!(harness.saga(saga_id).await.phase, "succeeded");
+    (saga_id, is_revoked)
+}
+
+/// Sweeps; whoever looks sees all volume snapshots that are there. Gives the report.
+async fn sweep(harness: &mut Harness, is_removed: bool) -> LeftoverReport {
+    let order = LeftoverOrder {
+        project_id: "acme".parse().unwrap(),
+        owners: vec![model::Owner { project_id: "acme".parse().unwrap(), user_id: "alice".parse().unwrap() }],
+        age_min_seconds: 0,
+        is_removed,
+    };
+    let saga_id = harness.engine.new_saga_id();
+    let mut tx = harness.catalog.begin().await.unwrap();
+    harness.engine.start::<LeftoverSweep>(&mut tx, saga_id, &order).await.unwrap();
+    tx.commit().await.unwrap();
+    let asked = play_until(harness, "list_tagged").await;
+    let tagged = volume_snapshots(harness).into_iter().map(|thing| {
+        let tag = thing.trim_start_matches("volume snapshot ").to_owned();
+        Tagged { kind: "volume_snapshot".to_owned(), id: tag.clone(), name: thing, tag }
+    });
+    let answer = Answer::TaggedListed(TaggedListed { tagged: tagged.collect() });
+    harness.end(&asked[0], Outcome::Succeeded(answer)).await;
+    harness.play(|_| None).await;
+    serde_json::from_str(&harness.saga(saga_id).await.facts).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_deletion_in_the_database_alone_leaves_can_be_swept_on_the_trust_that_stays() {
+    let mut harness = start_with_bases().await;
+    let (_, is_revoked) = delete_in_database(&mut harness).await;
+    assert!(!is_revoked, "with the trust nobody would see what stays");
+    assert_eq!((volume_snapshots(&harness).len(), kept_count(&harness).await), (2, 0));
+    let report = sweep(&mut harness, true).await;
+    assert_eq!((report.leftovers.len(), report.removed.len()), (2, 2), "{report:?}");
+    assert_eq!(volume_snapshots(&harness).len(), 0);
+}
+
+#[tokio::test]
+async fn where_nothing_stays_the_trust_goes_with_the_workload_in_the_database_too() {
+    let mut harness = Harness::start().await;
+    let (_, is_revoked) = delete_in_database(&mut harness).await;
+    assert!(is_revoked);
+}
+
+#[tokio::test]
+async fn a_base_that_the_cloud_does_not_let_go_of_keeps_no_other_and_is_listed() {
+    let mut harness = start_with_bases().await;
+    let order = order_release(&harness, false).await;
+    let saga = start_release(&harness, &order).await;
+    let stubborn = order.bases[0].tag.clone();
+    harness
+        .play(|sent| match &sent.command {
+            Command::DeleteVolumeSnapshots(it) if it.tag == stubborn => {
+                Some(Failure::permanent("VOLUME_SNAPSHOT_IN_USE", "volumes were made of it"))
+            }
+            _ => None,
+        })
+        .await;
+    assert_eq!(harness.saga(saga).await.phase, "succeeded");
+    assert_eq!((volume_snapshots(&harness).len(), kept_count(&harness).await), (1, 1));
+    harness.assert_nothing_held().await;
+    let report = sweep(&mut harness, true).await;
+    let [leftover] = report.leftovers.as_slice() else { panic!("{report:?}") };
+    assert_eq!((&leftover.thing.tag, leftover.may_be_removed), (&stubborn, false));
+    assert!(leftover.why.contains("VOLUME_SNAPSHOT_IN_USE"), "{}", leftover.why);
+    // Whoever hears of it later finds it as any other.
+    start_release(&harness, &order_release(&harness, false).await).await;
+    harness.play(|_| None).await;
+    assert_eq!((volume_snapshots(&harness).len(), kept_count(&harness).await), (0, 0));
 }
 
 #[tokio::test]

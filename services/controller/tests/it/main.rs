@@ -6,6 +6,7 @@
 mod definitions;
 mod engine;
 mod facts;
+mod false_changes;
 mod harness;
 mod identity;
 mod leaving;

@@ -218,3 +218,77 @@ async fn the_next_snapshot_of_an_instance_that_was_left_out_builds_on_the_one_th
     assert_eq!(parents.len(), 3, "the disks of the instance that was left out");
     assert_eq!(parents.iter().filter(|it| !it.base_volume_snapshot_id.is_empty()).count(), 1);
 }
+
+#[tokio::test]
+async fn a_dead_host_holds_no_workload_and_the_warning_says_what_stays_there() {
+    let mut harness =
+        Harness::start_partial(World::with_a_break("transfer_disk", "SOURCE_READ_FAILED")).await;
+    let (saga, id) = harness.start_snapshot().await;
+    let dead = make_uuid(10).to_string();
+    let mut attempts = 0;
+    harness
+        .play(|sent| match &sent.command {
+            Command::EndCut(it) if it.instance_id == dead => {
+                attempts += 1;
+                Some(Failure::transient("DATAMOVER_NOT_RUNNING", "no datamover is connected"))
+            }
+            _ => None,
+        })
+        .await;
+    assert_eq!(attempts, 20);
+    assert_eq!(harness.saga(saga).await.phase, "succeeded");
+    let row = harness.snapshot(id).await;
+    assert_eq!(row.status, SnapshotState::Available);
+    let warning = row.warning_message.unwrap();
+    assert!(warning.contains("instance web-10 is not in it: "), "{warning}");
+    let stays = "the cut of the local disks of instance web-10 could not be removed";
+    assert!(warning.contains(stays) && warning.contains("[DATAMOVER_NOT_RUNNING]"), "{warning}");
+    let left = harness.world.things();
+    let cuts: Vec<_> = left.iter().filter(|thing| thing.starts_with("cut")).collect();
+    assert!(cuts.len() == 1 && cuts[0].contains(&dead), "all else is gone: {left:?}");
+    harness.assert_nothing_held().await;
+}
+
+#[tokio::test]
+async fn a_volume_snapshot_of_which_a_user_made_a_volume_holds_no_workload_either() {
+    let mut harness = Harness::start_partial(World::with_a_break("verify_manifest", "PACK_MISSING")).await;
+    harness.world.keeps_changes = true;
+    for number in 0..2 {
+        let (saga, id) = harness.start_snapshot().await;
+        let in_use = || Some(Failure::permanent("VOLUME_SNAPSHOT_IN_USE", "volumes were made of it"));
+        harness.play(|sent| (sent.verb() == "delete_volume_snapshots").then(in_use).flatten()).await;
+        assert_eq!(harness.saga(saga).await.phase, "succeeded");
+        let row = harness.snapshot(id).await;
+        assert_eq!(row.status, SnapshotState::Available);
+        let warning = row.warning_message.unwrap();
+        // Of each instance one volume snapshot is kept as a base; the second time the earlier one was to go, too.
+        let count = warning.matches("VOLUME_SNAPSHOT_IN_USE").count();
+        assert_eq!(count, 3 + number, "{warning}");
+        assert!(warning.contains("the volume snapshot of disk vdb of instance web-10 could"), "{warning}");
+        harness.assert_nothing_held().await;
+    }
+}
+
+#[tokio::test]
+async fn a_purge_goes_to_others_where_the_host_of_a_transfer_is_dead() {
+    let mut harness =
+        Harness::start_partial(World::with_a_break("transfer_disk", "SOURCE_READ_FAILED")).await;
+    harness.start_snapshot().await;
+    let mut refused = 0;
+    harness
+        .play(|sent| match &sent.command {
+            Command::PurgeTransfer(it) => {
+                use proto::common::v1::placement::At;
+                let is_on_host = matches!(it.placement.as_ref().unwrap().at, Some(At::Host(_)));
+                refused += u32::from(is_on_host);
+                let silent = Failure::transient("DATAMOVER_NOT_RUNNING", "no datamover is connected");
+                is_on_host.then_some(silent)
+            }
+            _ => None,
+        })
+        .await;
+    assert!(refused > 0);
+    let purged = harness.world.things();
+    assert_eq!(purged.iter().filter(|thing| thing.starts_with("transfer")).count(), 3, "{purged:?}");
+    harness.assert_nothing_held().await;
+}

@@ -221,6 +221,7 @@ async fn plant_base_of_instance_that_left(harness: &Harness) {
         snapshot_id: SnapshotId::from_uuid(make_uuid(0x9903)),
         volume_snapshot_id: VolumeSnapshotId::from_uuid(make_uuid(0x9904)),
         tag: "saga/step/0".to_owned(),
+        is_false: false,
     };
     tx.set_lineage_base(&base).await.unwrap();
     tx.commit().await.unwrap();

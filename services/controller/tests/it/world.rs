@@ -68,7 +68,7 @@ pub(crate) fn make_uuid(number: u128) -> Uuid {
     Uuid::from_u128(0x018f_3c1e_6f3a_7c52_9d7e_0000_0000_0000 + number)
 }
 
-/// The description of instance `id`: volumes named after it, and a third disk that is local.
+/// The description of instance `id`: volumes named after it; the third disk is local, and so are those behind the fourth.
 pub(crate) fn make_instance(id: InstanceId, disk_count: u128) -> InstanceDescription {
     make_instance_with(id, disk_count, 0)
 }
@@ -78,7 +78,7 @@ fn make_instance_with(id: InstanceId, disk_count: u128, shift: u128) -> Instance
     let disks = (0..disk_count).map(|index| {
         let volume_id = VolumeId::from_uuid(make_uuid(0x1_0000 + shift * 0x10_0000 + number * 16 + index));
         let device = format!("vd{}", char::from(b'a' + u8::try_from(index).unwrap()));
-        let volume_id = (index != 2).then_some(volume_id);
+        let volume_id = (index != 2 && index < 4).then_some(volume_id);
         DiskDescription {
             id: volume_id.map_or_else(|| device.clone(), |id| id.to_string()).parse().unwrap(),
             volume_id,
@@ -364,7 +364,7 @@ impl World {
             }
             CatalogOp::EndRestore { .. } => self.forget("pin"),
             CatalogOp::CheckInstance { .. } => CatalogAnswer::InstanceChecked(Checked::Same),
-            CatalogOp::ReleaseSnapshot(_)
+            CatalogOp::ReleaseSnapshot { .. }
             | CatalogOp::RecordRestore { .. }
             | CatalogOp::ReleaseRestore(_) => CatalogAnswer::Done,
             other => self.record_leaving(other),

@@ -3,26 +3,22 @@
 use std::sync::Arc;
 
 use bus::{Session, SessionState};
+use bus_config::key;
 use model::PoolName;
 use proto::rep::v1::Register;
 use service_kit::{Service, drill};
 
 use super::ResultSender;
+use crate::handlers;
 use crate::ports::Ports;
 
 const NAME: &str = "registrar";
 
-/// What this version can do; a controller sends nothing else.
-const CAPABILITIES: [&str; 8] = [
-    "freeze_guest",
-    "thaw_guest",
-    "transfer_disk",
-    "purge_transfer",
-    "verify_manifest",
-    "write_disk",
-    "abort_write",
-    "examine",
-];
+/// What this version can do: a controller sends nothing else.
+fn capabilities() -> Vec<String> {
+    let commands = handlers::COMMANDS.iter().map(|name| key::verb_of_type(name));
+    commands.chain(["examine".to_owned()]).collect()
+}
 
 /// Starts it. At each session all results are sent again too: the broker may have lost what it had not confirmed.
 pub fn start_registrar(
@@ -36,7 +32,7 @@ pub fn start_registrar(
         host: ports.host_name.to_string(),
         boot_id: about.0,
         pools: about.1.iter().map(ToString::to_string).collect(),
-        capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
+        capabilities: capabilities(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let mut states = session.state();

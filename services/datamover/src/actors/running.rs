@@ -57,7 +57,8 @@ async fn go(run: Run, results: &ResultSender) {
             .await;
     log(&outcome);
     let epoch = control.lease().map_or(record.epoch, |lease| lease.epoch());
-    if let Some(result) = ports.replies.result_body(&record, epoch, outcome) {
+    let changes_false = control.changes_are_false();
+    if let Some(result) = ports.replies.result_body(&record, epoch, outcome, changes_false) {
         let kept =
             ports.journal.run(move |journal| journal.finish(job_id, attempt, result, fresh_id())).await;
         match kept {

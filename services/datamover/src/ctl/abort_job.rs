@@ -43,7 +43,7 @@ pub(crate) async fn finish_cancelled(
         return;
     }
     let outcome = Err(Halt::Stopped(StopReason::Aborted));
-    let Some(result) = ports.replies.result_body(&record, record.epoch, outcome) else { return };
+    let Some(result) = ports.replies.result_body(&record, record.epoch, outcome, false) else { return };
     let attempt = record.attempt;
     let kept = ports.journal.run(move |journal| journal.finish(job_id, attempt, result, fresh_id())).await;
     match kept {

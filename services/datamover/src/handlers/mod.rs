@@ -12,4 +12,5 @@ mod verify_manifest;
 mod work;
 mod write_disk;
 
+pub(crate) use work::COMMANDS;
 pub use work::{Job, Work, parse};

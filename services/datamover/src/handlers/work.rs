@@ -89,11 +89,14 @@ trait Headed {
 }
 
 macro_rules! headed {
-    ($($name:ident),*) => {$(
-        impl Headed for cmd::$name {
+    ($($name:ident),*) => {
+        /// What commands there are.
+        pub(crate) const COMMANDS: &[&str] = &[$(stringify!($name)),*];
+
+        $(impl Headed for cmd::$name {
             fn header(&self) -> Option<&JobHeader> { self.header.as_ref() }
-        }
-    )*};
+        })*
+    };
 }
 
 headed!(

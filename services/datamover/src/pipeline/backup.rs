@@ -17,7 +17,7 @@ use cloud::{ChangeRecord, Changes, Host, SourceDisk, SourceQuery};
 use disk::DiskReader;
 use futures::StreamExt as _;
 use futures::stream;
-use model::{ByteCount, Extent, Failure, LineageId, SnapshotId, TargetId};
+use model::{ByteCount, Extent, LineageId, SnapshotId, TargetId};
 use proto::rep::v1::DiskTransferred;
 
 use super::fence::Fenced;
@@ -77,18 +77,30 @@ pub async fn run(means: &Means, backup: &Backup, control: &Control) -> Result<Di
     let report = |summary: &ManifestSummary, bytes_read: u64, full_read_reason: Option<String>| {
         let duration = means.clock.monotonic().saturating_duration_since(started_at);
         let figures = report(summary, bytes_read, duration);
-        let keeps_changes = backup.source.keeps_changes;
-        DiskTransferred { keeps_changes, full_read_reason: full_read_reason.unwrap_or_default(), ..figures }
+        DiskTransferred {
+            keeps_changes: backup.source.keeps_changes,
+            full_read_reason: full_read_reason.unwrap_or_default(),
+            changes_false: control.changes_are_false(),
+            ..figures
+        }
     };
+    if backup.source.changes_are_false {
+        control.note_false_changes();
+    }
     let opened = BackupSession::open(spec, key).await.map_err(|error| stored(control, &error))?;
     let mut session = match opened {
         Opened::New(session) => session,
         Opened::Resumed(session) => {
             tracing::info!(done_bytes = session.progress().bytes_done.0, "the transfer resumes");
+            if session.distrusts_changes().is_some() {
+                control.note_false_changes();
+            }
             session
         }
         Opened::AlreadyComplete(summary) => {
-            return Ok(report(&summary, 0, backup.source.full_read_reason.clone()));
+            // Whether it went by a record that was found to be false only afterwards, nobody knows any more.
+            let reason = backup.source.full_read_reason.clone();
+            return Ok(report(&summary, 0, reason.filter(|_| !backup.source.changes_are_false)));
         }
     };
     let disk = match open_disk(means, backup, &mut session, control).await {
@@ -99,13 +111,13 @@ pub async fn run(means: &Means, backup: &Backup, control: &Control) -> Result<Di
         }
     };
     let OpenDisk { reader, populated, full_read_reason } = disk;
-    let carried = carry((means, control), backup, (&reader, populated), session).await;
+    let carried = carry((means, control), backup, (&reader, &populated), session).await;
     if let Err(error) = reader.close().await {
         // All bytes that were needed were read and checked for length.
         tracing::warn!(error = %error, "the disk server did not end well");
     }
-    let (summary, bytes_read) = carried?;
-    Ok(report(&summary, bytes_read, full_read_reason))
+    let (summary, bytes_read, read_again_reason) = carried?;
+    Ok(report(&summary, bytes_read, read_again_reason.or(full_read_reason)))
 }
 
 /// A disk at its point in time.
@@ -142,7 +154,10 @@ async fn open_disk(
     let populated = slots::touched(&allocated, chunk_size, slot_count);
     let changed = match changed {
         Changed::In(extents) => slots::touched(&extents, chunk_size, slot_count),
-        Changed::Unknown { reason } => return Ok(OpenDisk { reader, populated, full_read_reason: reason }),
+        Changed::Unknown { reason } => {
+            let full_read_reason = take_back_kept(session, reason, control).await?;
+            return Ok(OpenDisk { reader, populated, full_read_reason });
+        }
     };
     let unchanged = slots::gaps(&changed, slot_count);
     // Where both the disk and the parent have nothing there is nothing to compare.
@@ -154,7 +169,7 @@ async fn open_disk(
         lie = audit::find_lie(means, &reader, session, &candidates, backup.snapshot_id) => lie?,
     };
     if let Some(slot) = lie {
-        let full_read_reason = Some(distrust(backup, session, slot).await?);
+        let full_read_reason = Some(distrust(backup, session, slot, control).await?);
         return Ok(OpenDisk { reader, populated, full_read_reason });
     }
     for unchanged in unchanged {
@@ -163,22 +178,42 @@ async fn open_disk(
     Ok(OpenDisk { reader, populated, full_read_reason: None })
 }
 
-/// The record of changes is wrong in `slot`, so nothing of it counts; gives the reason of the full read. The host forgets it
-/// first: whatever becomes of this attempt and of its snapshot, nobody trusts that record again.
+/// The record of changes is wrong in `slot`, so nothing of it counts, nor what an earlier attempt kept by it; gives the reason
+/// of the full read. The host forgets it first: whatever becomes of this attempt and of its snapshot, nobody trusts that record
+/// again.
 ///
-/// Errors: an earlier attempt believed it, and what it kept of the parent is journalled; or the host cannot forget it now.
-async fn distrust(backup: &Backup, session: &mut BackupSession, slot: u64) -> Result<String, Halt> {
+/// Errors: the host cannot forget it now.
+async fn distrust(
+    backup: &Backup,
+    session: &mut BackupSession,
+    slot: u64,
+    control: &Control,
+) -> Result<String, Halt> {
     let reason = format!("the record of changes lies: slot {slot} changed, and it does not say so");
     tracing::error!(slot, "a record of changes lies, the whole disk is read");
+    control.note_false_changes();
     if let Some(HeldMoment { host, source }) = &backup.moment {
         host.forget_changes(source).await.map_err(Halt::failed)?;
     }
-    if session.done_slots().is_empty() {
-        session.distrust_changes(&reason).await.map_err(|error| Halt::failed(error.failure()))?;
+    session.distrust_changes(&reason).await.map_err(|error| stored(control, &error))?;
+    Ok(reason)
+}
+
+/// An earlier attempt may have kept slots by a record of changes that is not given any more: these are read now. Gives the
+/// reason of the full read.
+async fn take_back_kept(
+    session: &mut BackupSession,
+    reason: Option<String>,
+    control: &Control,
+) -> Result<Option<String>, Halt> {
+    if !session.keeps_unread() {
         return Ok(reason);
     }
-    let message = format!("{reason}, and an earlier attempt believed it; take the snapshot again");
-    Err(Halt::failed(Failure::permanent("CHANGE_RECORD_FALSE", message)))
+    let reason = reason.unwrap_or_else(|| "the record of changes that was begun with is gone".to_owned());
+    tracing::warn!(reason, "what was kept unread is read");
+    control.note_false_changes();
+    session.distrust_changes(&reason).await.map_err(|error| stored(control, &error))?;
+    Ok(Some(reason))
 }
 
 /// What changed since the parent.
@@ -225,30 +260,49 @@ async fn open_with_changes(
     Ok((means.disks.read(location, *size).await?, Changed::Unknown { reason }))
 }
 
-/// Feeds the session; gives the summary and the number of bytes read. The session is closed in any case.
+/// Feeds the session; gives the summary, the number of bytes read, and why all was read after all. The session is closed in
+/// any case.
 async fn carry(
     (means, control): (&Means, &Control),
     backup: &Backup,
-    disk: (&DiskReader, Vec<Range<u64>>),
+    disk: (&DiskReader, &[Range<u64>]),
     mut session: BackupSession,
-) -> Result<(ManifestSummary, u64), Halt> {
-    let fed = match feed((means, control), disk, &mut session).await {
-        Ok(bytes_read) => check_moment(backup).await.map(|()| bytes_read),
-        Err(halt) => Err(halt),
-    };
-    match fed {
-        Ok(bytes_read) => {
+) -> Result<(ManifestSummary, u64, Option<String>), Halt> {
+    match feed_all((means, control), backup, disk, &mut session).await {
+        Ok((bytes_read, read_again_reason)) => {
             control.may_write().await?;
             let summary = session.finish().await.map_err(|error| stored(control, &error))?;
             control.progress().bytes_done.store(summary.disk_size.0, Ordering::Relaxed);
             control.progress().bytes_stored.store(summary.bytes_stored.0, Ordering::Relaxed);
-            Ok((summary, bytes_read))
+            Ok((summary, bytes_read, read_again_reason))
         }
         Err(halt) => {
             session.close().await;
             Err(halt)
         }
     }
+}
+
+/// Feeds the session with what is not kept. When the record by which the rest was kept is found false meanwhile, as by the
+/// transfer of another disk of the instance, with the rest too.
+async fn feed_all(
+    (means, control): (&Means, &Control),
+    backup: &Backup,
+    disk: (&DiskReader, &[Range<u64>]),
+    session: &mut BackupSession,
+) -> Result<(u64, Option<String>), Halt> {
+    let mut bytes_read = feed((means, control), disk, session).await?;
+    let mut read_again_reason = None;
+    if let Some(HeldMoment { host, source }) = &backup.moment
+        && session.keeps_unread()
+        && host.changes_are_false(source).await.map_err(Halt::failed)?
+    {
+        let reason = "the record of changes was found to be false while the disk was read".to_owned();
+        read_again_reason = take_back_kept(session, Some(reason), control).await?;
+        bytes_read += feed((means, control), disk, session).await?;
+    }
+    check_moment(backup).await?;
+    Ok((bytes_read, read_again_reason))
 }
 
 /// What was read is of the point in time only if that stood until now.
@@ -261,16 +315,17 @@ async fn check_moment(backup: &Backup) -> Result<(), Halt> {
 
 async fn feed(
     (means, control): (&Means, &Control),
-    (reader, populated): (&DiskReader, Vec<Range<u64>>),
+    (reader, populated): (&DiskReader, &[Range<u64>]),
     session: &mut BackupSession,
 ) -> Result<u64, Halt> {
     let (progress, chunk_size) = (control.progress(), slots::chunk_size(session));
     // What was kept of the parent is done, and stays as it is.
-    for hole in slots::gaps(&populated, session.slot_count()) {
+    for hole in slots::gaps(populated, session.slot_count()) {
         session.put_hole(hole).await.map_err(|error| stored(control, &error))?;
     }
     let wanted: Vec<(u64, u64)> = populated
-        .into_iter()
+        .iter()
+        .cloned()
         .flatten()
         .filter(|slot| !session.is_done(*slot))
         .map(|slot| (slot, session.slot_length(slot)))

@@ -22,6 +22,7 @@ pub struct Control {
     stop: watch::Receiver<Option<StopReason>>,
     progress: Arc<Progress>,
     parked: Arc<AtomicBool>,
+    changes_false: Arc<AtomicBool>,
 }
 
 /// The supervisor's side.
@@ -55,7 +56,18 @@ impl Control {
     pub fn new(lease: Option<Arc<Lease>>) -> (Stopper, Self) {
         let (tx, rx) = watch::channel(None);
         let stopper = Stopper { stop: tx, lease: lease.clone() };
-        (stopper, Self { lease, stop: rx, progress: Arc::default(), parked: Arc::default() })
+        let (progress, parked, changes_false) = Default::default();
+        (stopper, Self { lease, stop: rx, progress, parked, changes_false })
+    }
+
+    /// Remembers that the record of changes since the parent was found to be false, for the job's result, whatever that is.
+    pub fn note_false_changes(&self) {
+        self.changes_false.store(true, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn changes_are_false(&self) -> bool {
+        self.changes_false.load(Ordering::Relaxed)
     }
 
     /// Waits for the right to write: at once when the lease holds, parked while it does not.

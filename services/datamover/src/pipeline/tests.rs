@@ -68,6 +68,7 @@ impl Bench {
                 size: ByteCount(size as u64),
                 changes: None,
                 full_read_reason: None,
+                changes_are_false: false,
                 keeps_changes: false,
             },
             moment: None,

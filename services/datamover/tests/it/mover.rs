@@ -232,7 +232,10 @@ resend_ms = 500
         let cut = self.cloud.create_volume_snapshot(&self.owner, self.volume, &tag).await.unwrap();
         cmd::TransferDisk {
             header: make_header(job_id, 1),
-            placement: Some(Placement { at: Some(At::InstanceId(self.instance.to_string())) }),
+            placement: Some(Placement {
+                at: Some(At::InstanceId(self.instance.to_string())),
+                ..Placement::default()
+            }),
             workload_id: Entropy.uuid().to_string(),
             snapshot_id: SnapshotId::from_uuid(Entropy.uuid()).to_string(),
             instance_id: self.instance.to_string(),

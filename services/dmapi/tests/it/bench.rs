@@ -131,7 +131,7 @@ async fn start_session(broker: &Broker, user: &str, password: &SecretString) -> 
 }
 
 pub(crate) fn placed(at: At) -> Option<Placement> {
-    Some(Placement { at: Some(at) })
+    Some(Placement { at: Some(at), ..Placement::default() })
 }
 
 pub(crate) fn job_header() -> Option<JobHeader> {

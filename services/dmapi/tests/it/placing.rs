@@ -98,6 +98,26 @@ async fn what_cannot_be_placed_is_answered_with_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_the_host_said_it_does_not_know_is_not_forwarded_to_it() {
+    let bench = Bench::start().await;
+    let (_mover, mut jobs) = bench.start_mover(&queue::mover_host(&bench.host)).await;
+    let mut replies = bench.replies();
+    let mut command = freeze(At::InstanceId(bench.instance.to_string()));
+    command.placement.as_mut().unwrap().hosts_too_old = vec!["node-9".to_owned(), bench.host.to_string()];
+    bench.send(&envelope(&command)).await;
+    let (failed, error) = next_failure(&mut replies).await;
+    assert_eq!((error.error_class(), error.code.as_str()), (ErrorClass::Transient, "HOST_TOO_OLD"));
+    assert!(failed.effect_free && error.message.contains("does not know freeze_guest"), "{}", error.message);
+    // The others get it.
+    command.placement.as_mut().unwrap().hosts_too_old = vec!["node-9".to_owned()];
+    let known = envelope(&command);
+    bench.send(&known).await;
+    let delivery = next(&mut jobs).await;
+    assert_eq!(delivery.envelope().message_id, known.message_id);
+    delivery.ack().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_makes_no_sense_or_comes_from_a_stranger_is_a_dead_letter() {
     let bench = Bench::start().await;
     let (mover, mut jobs) = bench.start_mover(&queue::mover_host(&bench.host)).await;

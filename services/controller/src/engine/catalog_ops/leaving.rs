@@ -1,14 +1,25 @@
 //! The catalog's part of the sagas that take away: `workload_reset`, `workload_delete` and `base_release`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use catalog::{KeptBaseRow, SnapshotFilter, VolumeLeftRow};
-use model::{Failure, InstanceId, SnapshotEvent, VolumeFact, VolumeId, WorkloadState};
+use catalog::{KeptBaseRow, SagaFilter, SnapshotFilter, VolumeLeftRow};
+use model::{Failure, InstanceId, SnapshotEvent, Timestamp, VolumeFact, VolumeId, WorkloadId, WorkloadState};
+use saga::{Phase, Saga as _};
 
 use super::{Became, OpCtx, OpError, OpResult, not_found, snapshot};
-use crate::sagas::base_release::{self, NeedlessBase};
+use crate::sagas::base_release::{self, BaseRelease, NeedlessBase};
 use crate::sagas::catalog_op::CatalogAnswer;
 use crate::sagas::clearing::{ClearingBegun, Params, TaggedBase};
+
+/// A base that nothing builds on, and that the cloud does not let go of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RefusedRelease {
+    pub(crate) ended_at: Timestamp,
+    pub(crate) why: String,
+}
+
+/// The newest sagas of a workload among which its releases are looked for.
+const RELEASES_LOOKED_AT: u32 = 16;
 
 pub(super) async fn begin(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
     let workload = ctx.tx.get_workload(params.workload_id).await?;
@@ -95,14 +106,43 @@ pub(super) async fn release_base_leases(ctx: &mut OpCtx<'_>, params: &base_relea
 pub(super) async fn record_release(
     ctx: &mut OpCtx<'_>,
     params: &base_release::Params,
-    leased: &[usize],
+    gone: &[usize],
 ) -> OpResult {
-    for base in leased.iter().filter_map(|place| params.bases.get(*place)) {
+    for base in gone.iter().filter_map(|place| params.bases.get(*place)) {
         ctx.tx.delete_lineage_base(base.lineage_id).await?;
-        ctx.tx.release_lineage_lease(base.lineage_id, ctx.saga.id).await?;
         tell(ctx, params, base).await?;
     }
-    Ok(CatalogAnswer::Done)
+    release_base_leases(ctx, params).await
+}
+
+/// The bases of a workload whose release was refused, by tag.
+///
+/// Errors: the catalog.
+pub(crate) async fn refused_releases(
+    tx: &mut catalog::Tx,
+    workload: WorkloadId,
+) -> Result<BTreeMap<String, RefusedRelease>, catalog::Error> {
+    let filter = SagaFilter {
+        object_id: Some(workload.uuid()),
+        limit: Some(RELEASES_LOOKED_AT),
+        ..SagaFilter::default()
+    };
+    let mut refused = BTreeMap::new();
+    for row in tx.list_sagas(&filter).await? {
+        let (Some(ended_at), BaseRelease::KIND) = (row.finished_at, row.kind.as_str()) else { continue };
+        let params = serde_json::from_str::<base_release::Params>(&row.params);
+        let facts = serde_json::from_str::<base_release::Facts>(&row.facts);
+        let (Ok(params), Ok(facts)) = (params, facts) else { continue };
+        for (place, base) in params.bases.into_iter().enumerate() {
+            let given_up = (row.phase != Phase::Succeeded.as_str()).then(|| row.error_message.clone());
+            let why = facts.refused.get(&place).cloned().or(given_up.flatten());
+            if let Some(why) = why {
+                // The newest comes first.
+                refused.entry(base.tag).or_insert(RefusedRelease { ended_at, why });
+            }
+        }
+    }
+    Ok(refused)
 }
 
 async fn tell(

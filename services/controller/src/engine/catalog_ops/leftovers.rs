@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use catalog::SagaRow;
-use model::{Owner, RestoreId, RestoreState, SagaId, Timestamp};
+use catalog::{KeptBaseRow, SagaRow};
+use model::{Owner, RestoreId, RestoreState, SagaId, Timestamp, WorkloadId};
 use saga::{Phase, Saga as _};
 
+use super::leaving::{RefusedRelease, refused_releases};
 use super::{OpCtx, OpError, OpResult};
 use crate::sagas::catalog_op::CatalogAnswer;
 use crate::sagas::leftover_sweep::{Kind, Leftover, Tagged};
 use crate::sagas::snapshot_create::SnapshotCreate;
 
 pub(super) async fn judge(ctx: &mut OpCtx<'_>, age_min_seconds: u64, found: &[(Owner, Tagged)]) -> OpResult {
-    let kept = ctx.tx.list_kept_bases(None).await?;
-    let kept: BTreeSet<&str> = kept.iter().map(|row| row.base.tag.as_str()).collect();
-    let mut leftovers = Vec::new();
+    let bases = ctx.tx.list_kept_bases(None).await?;
+    let kept: BTreeSet<&str> = bases.iter().map(|row| row.base.tag.as_str()).collect();
+    let mut leftovers = needless_bases(ctx, &bases, found).await?;
     for (owner, thing) in found.iter().filter(|(_, thing)| !kept.contains(thing.tag.as_str())) {
         let leftover = |age_seconds, why: String, may_be_removed| Leftover {
             owner: owner.clone(),
@@ -43,6 +44,33 @@ pub(super) async fn judge(ctx: &mut OpCtx<'_>, age_min_seconds: u64, found: &[(O
     }
     leftovers.extend(volumes_left(ctx).await?);
     Ok(CatalogAnswer::LeftoversJudged(leftovers))
+}
+
+/// Bases that the cloud did not let go of: named, and left to `base_keeper`, which tries again.
+async fn needless_bases(
+    ctx: &mut OpCtx<'_>,
+    bases: &[KeptBaseRow],
+    found: &[(Owner, Tagged)],
+) -> Result<Vec<Leftover>, OpError> {
+    let workloads: BTreeSet<WorkloadId> = bases.iter().map(|row| row.workload_id).collect();
+    let kept: BTreeSet<&str> = bases.iter().map(|row| row.base.tag.as_str()).collect();
+    let mut leftovers = Vec::new();
+    for workload in workloads {
+        let refused = refused_releases(ctx.tx, workload).await?;
+        for (owner, thing) in found.iter().filter(|(_, thing)| kept.contains(thing.tag.as_str())) {
+            let Some(RefusedRelease { ended_at, why }) = refused.get(&thing.tag) else { continue };
+            leftovers.push(Leftover {
+                owner: owner.clone(),
+                thing: thing.clone(),
+                age_seconds: Some(ctx.tx.now().since(*ended_at).as_secs()),
+                why: format!(
+                    "no snapshot will build on it, and it could not be removed: {why}; that is tried again by itself"
+                ),
+                may_be_removed: false,
+            });
+        }
+    }
+    Ok(leftovers)
 }
 
 /// The first part of a tag.

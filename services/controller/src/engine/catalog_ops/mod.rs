@@ -8,6 +8,8 @@ mod leftovers;
 mod restore;
 mod snapshot;
 
+pub(crate) use leaving::refused_releases;
+
 use catalog::{SagaRow, Tx};
 use model::{
     Failure, RestoreEvent, RestoreId, SnapshotEvent, SnapshotId, SnapshotState, VolumeFact, VolumeId,
@@ -93,7 +95,7 @@ async fn dispatch(ctx: &mut OpCtx<'_>, op: &CatalogOp) -> OpResult {
         }
         CatalogOp::RecordSnapshot { params, record } => snapshot::record(ctx, params, record).await,
         CatalogOp::ForgetOrphanedBases { params, disks } => leaving::forget_orphans(ctx, params, disks).await,
-        CatalogOp::ReleaseSnapshot(params) => snapshot::release(ctx, params).await,
+        CatalogOp::ReleaseSnapshot { params, stays } => snapshot::release(ctx, params, stays).await,
         CatalogOp::PinSnapshot(params) => restore::pin(ctx, params).await,
         CatalogOp::EndRestore { params, is_pinned } => restore::end(ctx, params, *is_pinned).await,
         CatalogOp::RecordRestore { params, record } => restore::record(ctx, params, record).await,
@@ -107,7 +109,7 @@ async fn dispatch(ctx: &mut OpCtx<'_>, op: &CatalogOp) -> OpResult {
             leftovers::judge(ctx, *age_min_seconds, found).await
         }
         CatalogOp::ReleaseBaseLeases(params) => leaving::release_base_leases(ctx, params).await,
-        CatalogOp::RecordBaseRelease { params, leased } => leaving::record_release(ctx, params, leased).await,
+        CatalogOp::RecordBaseRelease { params, gone } => leaving::record_release(ctx, params, gone).await,
     }
 }
 

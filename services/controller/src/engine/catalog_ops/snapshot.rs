@@ -140,6 +140,7 @@ async fn acquire_one(
         snapshot_id: row.snapshot_id,
         volume_snapshot_id: row.volume_snapshot_id,
         tag: row.tag,
+        is_false: row.is_false,
     });
     Ok(LineageLease {
         lineage_id: lineage.id,
@@ -198,6 +199,13 @@ pub(super) async fn record(ctx: &mut OpCtx<'_>, params: &Params, record: &Snapsh
         let reasons = warning_of(&record.left_out).unwrap_or_default();
         let message = format!("no instance is left to save: {reasons}");
         return Err(OpError::Refused(Failure::permanent("NO_INSTANCE_LEFT", message)));
+    }
+    if let Some(disk) = record.misread.first() {
+        let message = format!(
+            "{disk} was read by a record of changes that another disk of its instance then proved false, and its instance was \
+             cut twice already: make the snapshot again, it will read all of it"
+        );
+        return Err(OpError::Refused(Failure::permanent("CHANGE_RECORD_FALSE", message)));
     }
     for disk in &record.disks {
         check_disk(ctx, params, disk).await?;
@@ -300,7 +308,13 @@ async fn check_disk(ctx: &mut OpCtx<'_>, params: &Params, disk: &DiskRecord) -> 
     Ok(())
 }
 
-pub(super) async fn release(ctx: &mut OpCtx<'_>, params: &Params) -> OpResult {
+pub(super) async fn release(ctx: &mut OpCtx<'_>, params: &Params, stays: &[String]) -> OpResult {
+    if !stays.is_empty() {
+        let mut row = get_snapshot(ctx, params.snapshot_id).await?;
+        let warnings = row.warning_message.iter().chain(stays);
+        row.warning_message = Some(warnings.map(String::as_str).collect::<Vec<_>>().join("; "));
+        ctx.tx.update_snapshot(&row).await?;
+    }
     give_back_lineages(ctx, params).await?;
     free_workload(ctx, params.workload_id).await?;
     Ok(CatalogAnswer::Done)
@@ -405,6 +419,7 @@ fn base_row(lineage_id: LineageId, base: &KeptBase) -> LineageBaseRow {
         snapshot_id: base.snapshot_id,
         volume_snapshot_id: base.volume_snapshot_id,
         tag: base.tag.clone(),
+        is_false: base.is_false,
     }
 }
 

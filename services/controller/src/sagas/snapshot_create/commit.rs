@@ -4,6 +4,7 @@ use model::{Consistency, KeepBase, Timestamp};
 use saga::{Branch, Step};
 
 use super::cut::{delete_tagged, delete_volume_snapshot, end_cut, volume_snapshot_tag};
+use super::given_over::removal;
 use super::prepare::write_records;
 use super::round::{self, Disk, Round, RoundFacts, final_plan};
 use super::{Ctx, Facts, Params, SnapshotCreate};
@@ -43,12 +44,19 @@ fn snapshot_record(ctx: &Ctx) -> SnapshotRecord {
         disks: disks.collect(),
         consistencies,
         left_out: facts.failures(ctx.params),
+        misread: facts.misread(),
     }
 }
 
 fn transferred(known: &RoundFacts, disk: &Disk) -> Transferred {
     let figures = known.transferred.get(&disk.index).cloned().unwrap_or_default();
-    let full_read_reason = figures.full_read_reason.or_else(|| known.lease(disk.index).base_mismatch());
+    // The datamover knows of no base that it was not told of.
+    let lease = known.lease(disk.index);
+    let is_false = lease.base.as_ref().is_some_and(|base| base.is_false);
+    let full_read_reason = match figures.full_read_reason {
+        Some(reason) if !is_false => Some(reason),
+        reason => lease.base_mismatch().or(reason),
+    };
     Transferred { full_read_reason, ..figures }
 }
 
@@ -70,7 +78,10 @@ pub(super) fn end_cuts_keeping_changes(round: Round) -> Step<SnapshotCreate> {
     Step::new(round.pick("end_cuts_keeping_changes", "end_cuts_again_keeping_changes"))
         .branches(move |_: &Params, facts: &Facts| round::count(cuts(facts, round).len()))
         .action(move |ctx: &Ctx, branch| {
-            end_cut(ctx, round, cuts(ctx.facts, round)[usize::from(branch)], true).into()
+            removal(end_cut(ctx, round, cuts(ctx.facts, round)[usize::from(branch)], true)).into()
+        })
+        .learn(move |facts: &mut Facts, branch, output: &Output| {
+            facts.note_given_over(output, |facts| facts.cut_subject(cuts(facts, round)[usize::from(branch)]));
         })
         .deadline(budget::MOVER_CALL_DEADLINE)
 }
@@ -88,7 +99,14 @@ pub(super) fn delete_volume_snapshots(round: Round) -> Step<SnapshotCreate> {
     Step::new(round.pick("delete_volume_snapshots", "delete_volume_snapshots_again"))
         .branches(move |_: &Params, facts: &Facts| round::count(unneeded(facts, round).len()))
         .action(move |ctx: &Ctx, branch| {
-            delete_volume_snapshot(ctx, round, unneeded(ctx.facts, round)[usize::from(branch)]).into()
+            let volume = unneeded(ctx.facts, round)[usize::from(branch)];
+            removal(delete_volume_snapshot(ctx, round, volume)).into()
+        })
+        .learn(move |facts: &mut Facts, branch, output: &Output| {
+            facts.note_given_over(output, |facts| {
+                let volume = unneeded(facts, round)[usize::from(branch)];
+                of_volume(&facts.round(round).volumes()[usize::from(volume)].0.subject())
+            });
         })
         .deadline(budget::CLOUD_CALL_DEADLINE)
 }
@@ -120,6 +138,7 @@ fn kept_base(ctx: &Ctx, round: Round, disk: &Disk) -> Option<KeptBase> {
         snapshot_id: ctx.params.snapshot_id,
         volume_snapshot_id,
         tag: volume_snapshot_tag(ctx, round, round::count(branch)),
+        is_false: false,
     })
 }
 
@@ -131,7 +150,10 @@ pub(super) fn delete_earlier_bases() -> Step<SnapshotCreate> {
         .branches(|_: &Params, facts: &Facts| round::count(earlier_bases(facts).len()))
         .action(|ctx: &Ctx, branch| {
             let (subject, tag) = earlier_bases(ctx.facts)[usize::from(branch)].clone();
-            delete_tagged(ctx, tag, subject)
+            removal(delete_tagged(ctx, tag, subject)).into()
+        })
+        .learn(|facts: &mut Facts, branch, output: &Output| {
+            facts.note_given_over(output, |facts| of_volume(&earlier_bases(facts)[usize::from(branch)].0));
         })
         .deadline(budget::CLOUD_CALL_DEADLINE)
 }
@@ -165,7 +187,12 @@ pub(super) fn delete_orphaned_bases() -> Step<SnapshotCreate> {
         .branches(|_: &Params, facts: &Facts| round::count(facts.orphaned_bases.len()))
         .action(|ctx: &Ctx, branch| {
             let base = ctx.facts.orphaned_bases[usize::from(branch)].clone();
-            delete_tagged(ctx, base.tag, base.subject)
+            removal(delete_tagged(ctx, base.tag, base.subject)).into()
+        })
+        .learn(|facts: &mut Facts, branch, output: &Output| {
+            facts.note_given_over(output, |facts| {
+                of_volume(&facts.orphaned_bases[usize::from(branch)].subject)
+            });
         })
         .deadline(budget::CLOUD_CALL_DEADLINE)
 }
@@ -173,5 +200,11 @@ pub(super) fn delete_orphaned_bases() -> Step<SnapshotCreate> {
 // release
 
 pub(super) fn release() -> Step<SnapshotCreate> {
-    Step::new("release").action(|ctx: &Ctx, _| CatalogOp::ReleaseSnapshot(ctx.params.clone()).into())
+    Step::new("release").action(|ctx: &Ctx, _| {
+        CatalogOp::ReleaseSnapshot { params: ctx.params.clone(), stays: ctx.facts.stays() }.into()
+    })
+}
+
+fn of_volume(subject: &str) -> String {
+    format!("the volume snapshot of {subject}")
 }

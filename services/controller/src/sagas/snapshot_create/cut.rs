@@ -14,7 +14,7 @@ use super::round::{self, Round, instance_id, instance_subject, text};
 use super::{Ctx, Facts, Params, SnapshotCreate};
 use crate::sagas::catalog_op::{CatalogOp, Checked, WhenChanged};
 use crate::sagas::remote::{Codes, INSTANCE_GONE, Remote, Tolerance};
-use crate::sagas::{Output, Request, answer, budget, job_id};
+use crate::sagas::{Output, answer, budget, job_id};
 
 /// The datamover thaws by its own timer after this long: guests tolerate it, and databases mostly do.
 const FREEZE_DURATION_MAX_MS: u32 = 20_000;
@@ -194,8 +194,8 @@ pub(super) fn delete_volume_snapshot(ctx: &Ctx, round: Round, branch: Branch) ->
     Remote::cloud(cmd::DeleteVolumeSnapshots { looks_twice, ..command }, disk.subject())
 }
 
-pub(super) fn delete_tagged(ctx: &Ctx, tag: String, subject: String) -> Request {
-    Remote::cloud(delete_command(ctx, tag), subject).into()
+pub(super) fn delete_tagged(ctx: &Ctx, tag: String, subject: String) -> Remote {
+    Remote::cloud(delete_command(ctx, tag), subject)
 }
 
 fn delete_command(ctx: &Ctx, tag: String) -> cmd::DeleteVolumeSnapshots {

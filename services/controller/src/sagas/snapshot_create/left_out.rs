@@ -15,6 +15,7 @@ use saga::{Branch, Step};
 use serde::{Deserialize, Serialize};
 
 use super::cut::end_cut;
+use super::given_over::removal;
 use super::prepare::remove_records;
 use super::round::{self, Round, RoundFacts};
 use super::transfer::purge_transfer;
@@ -107,6 +108,12 @@ impl Facts {
         (0..).zip(&params.instance_ids).filter_map(failure).collect()
     }
 
+    /// For people: the cut of an instance.
+    pub(super) fn cut_subject(&self, place: Branch) -> String {
+        let name = self.described(place).map_or("that was left out", |instance| &instance.name);
+        format!("the cut of the local disks of instance {name}")
+    }
+
     fn described(&self, place: Branch) -> Option<&InstanceDescription> {
         self.again.instances.get(&place).or_else(|| self.first.instances.get(&place))
     }
@@ -136,7 +143,7 @@ pub(super) fn purge_left_out_transfers(round: Round) -> Step<SnapshotCreate> {
         .action(move |ctx: &Ctx, branch| {
             purge_transfer(ctx, round, transfers(ctx.facts, round)[usize::from(branch)]).into()
         })
-        .deadline(budget::MOVER_LONG_DEADLINE)
+        .deadline(budget::DISPATCH_DEADLINE)
 }
 
 /// The branches of `transfer_disks` that were for instances which are not in the snapshot.
@@ -152,7 +159,10 @@ pub(super) fn end_left_out_cuts(round: Round) -> Step<SnapshotCreate> {
     Step::new(round.pick("end_left_out_cuts", "end_left_out_cuts_again"))
         .branches(move |_: &Params, facts: &Facts| round::count(cuts(facts, round).len()))
         .action(move |ctx: &Ctx, branch| {
-            end_cut(ctx, round, cuts(ctx.facts, round)[usize::from(branch)], false).into()
+            removal(end_cut(ctx, round, cuts(ctx.facts, round)[usize::from(branch)], false)).into()
+        })
+        .learn(move |facts: &mut Facts, branch, output: &Output| {
+            facts.note_given_over(output, |facts| facts.cut_subject(cuts(facts, round)[usize::from(branch)]));
         })
         .deadline(budget::MOVER_CALL_DEADLINE)
 }

@@ -129,6 +129,23 @@ impl RoundFacts {
         self.disks().into_iter().filter(|disk| is_cut(disk.instance_index)).collect()
     }
 
+    /// The local disks that arrived without what a record of changes left out, although another disk of their instance proved
+    /// it false: their hypervisor kept one record of all.
+    pub(super) fn misread(&self) -> Vec<Branch> {
+        let local: Vec<_> = self.disks().into_iter().filter(|disk| disk.disk.volume_id.is_none()).collect();
+        let arrived = |disk: &Disk| self.transferred.get(&disk.index);
+        let is_false = |disk: &Disk| arrived(disk).is_some_and(|it| it.changes_false);
+        let went_by_it = |disk: &Disk| {
+            self.lease(disk.index).parent_snapshot_id.is_some()
+                && arrived(disk).is_some_and(|it| it.full_read_reason.is_none())
+        };
+        let is_misread = |disk: &&Disk| {
+            let mut others = local.iter().filter(|other| other.instance_index == disk.instance_index);
+            went_by_it(disk) && others.any(is_false)
+        };
+        local.iter().filter(is_misread).map(|disk| disk.index).collect()
+    }
+
     pub(super) fn lease(&self, disk: Branch) -> &LineageLease {
         let lineages = self.lineages.as_ref().expect("disks move only once their lineages are leased");
         &lineages.disks[usize::from(disk)]
@@ -244,6 +261,13 @@ impl Facts {
         let mut all = self.instances_described();
         all.retain(|place, _| !self.is_left_out(*place));
         all
+    }
+
+    /// Disks of the snapshot, for messages: see `RoundFacts::misread`.
+    pub(super) fn misread(&self) -> Vec<String> {
+        let disks = self.final_disks().into_iter();
+        let misread = disks.filter(|(round, disk)| self.round(*round).misread().contains(&disk.index));
+        misread.map(|(_, disk)| disk.subject()).collect()
     }
 
     /// An instance is filesystem-consistent only when its thaw really thawed something.

@@ -16,6 +16,10 @@ use crate::sagas::{Output, answer, budget, job_id};
 /// The datamover's word for what a user did to the instance meanwhile.
 const POINT_IN_TIME_LOST: &str = "POINT_IN_TIME_LOST";
 
+/// Why a disk that arrived is read once more.
+const CHANGES_FALSE: &str =
+    "it was read by a record of changes that another disk of its instance proved false";
+
 // transfer_disks
 
 pub(super) fn transfer_disks(round: Round) -> Step<SnapshotCreate> {
@@ -50,6 +54,11 @@ pub(super) fn transfer_disks(round: Round) -> Step<SnapshotCreate> {
                 output => {
                     known.note_failure_of_disk(disk, Stage::Transfer, output);
                     known.transferred.extend(answer::transferred(output).map(|it| (disk, it)));
+                    if round == Round::First {
+                        // Their instance is cut once more, and then they are read whole.
+                        let misread = known.misread().into_iter();
+                        known.lost.extend(misread.map(|disk| (disk, CHANGES_FALSE.to_owned())));
+                    }
                 }
             }
         })

@@ -2,6 +2,7 @@
 
 pub(crate) mod fixture;
 
+mod bases;
 mod dead_letters;
 mod doors;
 mod restores;

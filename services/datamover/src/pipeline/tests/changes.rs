@@ -1,7 +1,7 @@
 //! What is known not to have changed is not read; what is only claimed about another point in time is.
 
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use cloud::{Base, ChangeRecord, Changes, CutRequest, Frozen, Host, Moment, SourceQuery, Thawed};
@@ -19,21 +19,47 @@ struct Later {
 }
 
 async fn make_later(since: impl FnOnce(SnapshotId) -> SnapshotId, record: ChangeRecord) -> Later {
+    make_later_of(ByteCount::mib(1), since, record).await
+}
+
+async fn make_later_of(
+    chunk_size: ByteCount,
+    since: impl FnOnce(SnapshotId) -> SnapshotId,
+    record: ChangeRecord,
+) -> Later {
     let bench = Bench::new();
     let mut bytes = make_disk();
     let image = make_image(&bench, "source", DiskFormat::Raw, &bytes);
-    let full = bench.make_backup(&image, DiskFormat::Raw, bytes.len());
+    let mut full = bench.make_backup(&image, DiskFormat::Raw, bytes.len());
+    full.chunk_size = chunk_size;
     bench.back_up(&full).await;
     bytes[5 * MIB..6 * MIB].copy_from_slice(&make_noise(77, MIB));
     std::fs::write(&image, &bytes).unwrap();
     let mut backup = bench.make_backup(&image, DiskFormat::Raw, bytes.len());
-    backup.parent = Some(full.snapshot_id);
+    (backup.parent, backup.chunk_size) = (Some(full.snapshot_id), chunk_size);
     backup.source.changes = Some(Changes { since: since(full.snapshot_id), record });
     Later { bench, bytes, backup }
 }
 
 fn sixth_mib() -> ChangeRecord {
     ChangeRecord::Extents(vec![Extent { offset: 5 * MIB as u64 + 512, length: MIB as u64 - 1024 }])
+}
+
+impl Later {
+    /// Another snapshot of the same changes.
+    fn begin_another(&mut self, host: &Arc<Witness>) {
+        let snapshot_id = SnapshotId::from_uuid(Entropy.uuid());
+        self.backup.snapshot_id = snapshot_id;
+        self.backup.journal = self.bench.path(&format!("{snapshot_id}.journal"));
+        let source = SourceQuery {
+            instance_id: InstanceId::from_uuid(Entropy.uuid()),
+            disk_id: "vda".parse().unwrap(),
+            snapshot_id,
+            moment: Moment::Cut,
+            base: self.backup.parent.map(|snapshot_id| Base { snapshot_id, volume_snapshot_id: None }),
+        };
+        self.backup.moment = Some(HeldMoment { host: host.clone(), source });
+    }
 }
 
 async fn assert_restores(later: &Later) {
@@ -80,6 +106,7 @@ struct Witness {
     forgotten: Mutex<Vec<SourceQuery>>,
     cannot_forget: Mutex<Option<Failure>>,
     lost: Mutex<Option<Failure>>,
+    is_false: AtomicBool,
 }
 
 #[async_trait]
@@ -93,6 +120,9 @@ impl Host for Witness {
     }
     async fn check_moment(&self, _: &SourceQuery) -> Result<(), Failure> {
         self.lost.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+    async fn changes_are_false(&self, _: &SourceQuery) -> Result<bool, Failure> {
+        Ok(self.is_false.load(Ordering::Relaxed))
     }
     async fn freeze(&self, _: InstanceId) -> Result<Frozen, Failure> {
         unreachable!("a pipeline freezes nobody")
@@ -121,18 +151,7 @@ impl Host for Witness {
 async fn make_lie(host: &Arc<Witness>) -> Later {
     let mut later = make_later(|full| full, ChangeRecord::Extents(Vec::new())).await;
     for _ in 0..200 {
-        let snapshot_id = SnapshotId::from_uuid(Entropy.uuid());
-        later.backup.snapshot_id = snapshot_id;
-        later.backup.journal = later.bench.path(&format!("{snapshot_id}.journal"));
-        let base = later.backup.parent.map(|snapshot_id| Base { snapshot_id, volume_snapshot_id: None });
-        let source = SourceQuery {
-            instance_id: InstanceId::from_uuid(Entropy.uuid()),
-            disk_id: "vda".parse().unwrap(),
-            snapshot_id,
-            moment: Moment::Cut,
-            base,
-        };
-        later.backup.moment = Some(HeldMoment { host: host.clone(), source });
+        later.begin_another(host);
         let cannot = Failure::transient("HOST_STATE", "the disk is full");
         *host.cannot_forget.lock().unwrap() = Some(cannot.clone());
         let (_stopper, control) = Control::new(None);
@@ -165,6 +184,76 @@ async fn a_record_that_lies_is_forgotten_at_once_and_no_later_attempt_asks_it() 
     let found = later.bench.means.audit.mismatches.load(Ordering::Relaxed);
     assert_eq!((found, host.forgotten.lock().unwrap().len()), (1, 1), "it was asked once");
     assert_restores(&later).await;
+}
+
+/// A backup whose record of changes lies, and that an attempt went by unseen. It ended before its manifest was put.
+async fn make_lie_believed(host: &Arc<Witness>) -> Later {
+    // So many slots that what is kept is journaled at once.
+    let mut later = make_later_of(ByteCount(4096), |full| full, ChangeRecord::Extents(Vec::new())).await;
+    for _ in 0..200 {
+        later.begin_another(host);
+        host.forgotten.lock().unwrap().clear();
+        let lost = Failure::transient("HOST_STATE", "the host cannot be asked");
+        *host.lost.lock().unwrap() = Some(lost.clone());
+        let (_stopper, control) = Control::new(None);
+        let halt = backup::run(&later.bench.means, &later.backup, &control).await.unwrap_err();
+        assert_eq!(halt, Halt::failed(lost));
+        *host.lost.lock().unwrap() = None;
+        if host.forgotten.lock().unwrap().is_empty() {
+            return later;
+        }
+    }
+    panic!("a lie about one slot of nine is not found in 200 runs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_to_which_no_record_is_given_any_more_reads_what_an_earlier_one_kept_by_it() {
+    let host = Arc::new(Witness::default());
+    let mut later = make_lie_believed(&host).await;
+    // The transfer of another disk of the instance found the lie, and this process was killed.
+    later.backup.source.changes = None;
+    let (_stopper, control) = Control::new(None);
+    let done = backup::run(&later.bench.means, &later.backup, &control).await.unwrap();
+    assert!(done.changes_false && done.full_read_reason.contains("is gone"), "{done:?}");
+    assert_eq!(done.bytes_read, later.bytes.len() as u64);
+    assert_restores(&later).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_reads_what_it_kept_by_a_record_that_proved_false_meanwhile() {
+    let host = Arc::new(Witness::default());
+    let later = make_lie_believed(&host).await;
+    host.is_false.store(true, Ordering::Relaxed);
+    let (_stopper, control) = Control::new(None);
+    let done = backup::run(&later.bench.means, &later.backup, &control).await.unwrap();
+    assert!(done.changes_false && done.full_read_reason.contains("found to be false"), "{done:?}");
+    assert_restores(&later).await;
+    assert!(host.forgotten.lock().unwrap().is_empty(), "its own sample did not find the lie");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_manifest_that_was_put_before_its_record_proved_false_nobody_says_that_all_was_read() {
+    let host = Arc::new(Witness::default());
+    let mut later = make_lie_believed(&host).await;
+    later.bench.back_up(&later.backup).await;
+    // This process was killed before it could tell, and another disk's transfer found the lie.
+    later.backup.source.changes = None;
+    later.backup.source.changes_are_false = true;
+    later.backup.source.full_read_reason = Some("it was found to be false".to_owned());
+    let done = later.bench.back_up(&later.backup).await;
+    assert_eq!((done.changes_false, done.full_read_reason.as_str()), (true, ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lie_is_told_of_also_when_the_transfer_fails() {
+    let host = Arc::new(Witness::default());
+    let later = make_lie(&host).await;
+    *host.lost.lock().unwrap() = Some(Failure::permanent("POINT_IN_TIME_LOST", "the instance was stopped"));
+    for _ in 0..2 {
+        let (_stopper, control) = Control::new(None);
+        backup::run(&later.bench.means, &later.backup, &control).await.unwrap_err();
+        assert!(control.changes_are_false(), "the first attempt found it, the second has it in its journal");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
