@@ -137,6 +137,8 @@ commands! {
         VerifyManifest = "verify_manifest",
         WriteDisk = "write_disk",
         AbortWrite = "abort_write",
+        ListLeftovers = "list_leftovers",
+        RemoveLeftover = "remove_leftover",
     }
 }
 

@@ -8,6 +8,7 @@ mod engine;
 mod facts;
 mod harness;
 mod identity;
+mod host_leftovers;
 mod leaving;
 mod orders;
 mod partial;
