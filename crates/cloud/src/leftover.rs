@@ -38,9 +38,9 @@ impl LeftoverKey {
     #[must_use]
     pub const fn instance(&self) -> Option<InstanceId> {
         match self {
-            Self::Cut { instance, .. } | Self::Checkpoint { instance, .. } | Self::Bitmap { instance, .. } => {
-                Some(*instance)
-            }
+            Self::Cut { instance, .. }
+            | Self::Checkpoint { instance, .. }
+            | Self::Bitmap { instance, .. } => Some(*instance),
             Self::Scratch { .. } => None,
         }
     }

@@ -111,9 +111,7 @@ impl Cuts {
             LeftoverKey::Checkpoint { instance, snapshot } => {
                 self.remove_checkpoint(instance, snapshot).await
             }
-            LeftoverKey::Bitmap { instance, snapshot } => {
-                self.remove_bitmap_left(instance, snapshot).await
-            }
+            LeftoverKey::Bitmap { instance, snapshot } => self.remove_bitmap_left(instance, snapshot).await,
             LeftoverKey::Scratch { snapshot } => self.remove_scratch(snapshot).await,
         }
     }

@@ -82,7 +82,8 @@ fn directory_of(header: &[u8]) -> io::Result<Option<(u32, u64, u64)>> {
 fn names(directory: &[u8], count: u32) -> Vec<String> {
     let (mut names, mut at) = (Vec::new(), 0_usize);
     for _ in 0..count {
-        let (Some(name_length), Some(extra)) = (u16_at(directory, at + 18), u32_at(directory, at + 20)) else {
+        let (Some(name_length), Some(extra)) = (u16_at(directory, at + 18), u32_at(directory, at + 20))
+        else {
             break;
         };
         let begin = (at + ENTRY_LENGTH).saturating_add(extra as usize);

@@ -1,6 +1,6 @@
 //! What bounds `holdfast doctor`: how many may ask at once, whom it asks for whom, how much it looks at, and what it says then.
 
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -41,7 +41,10 @@ fn another_target_at_the_place_of_the_one_that_was_opened_is_told_as_gone() -> R
     std::fs::write(&marker, good.replace(&shop.world.target_id.to_string(), &other.to_string()))?;
     let found = wait_for_codes(&["TARGET_GONE", "TARGET_NOT_ON_HOST"], || examine(&shop))?;
     let gone = found.iter().find(|check| check.code == "TARGET_GONE").context("it is told")?;
-    ensure!(gone.message.contains(&other.to_string()) && gone.message.contains("mount the right one"), "{gone:?}");
+    ensure!(
+        gone.message.contains(&other.to_string()) && gone.message.contains("mount the right one"),
+        "{gone:?}"
+    );
     std::fs::write(&marker, good)?;
     wait_for_codes(&[], || examine(&shop)).map(drop)
 }
@@ -54,14 +57,21 @@ fn a_user_that_the_broker_lost_is_told_with_the_command_that_makes_it() -> Resul
     let (user, password) = world.broker.admin_login();
     let file = world.places.etc().join("admin.password");
     std::fs::write(&file, password.expose_secret())?;
-    let mut command = Command::new(binary("holdfast-controller")?);
-    command.args(["broker", "check", "--management-url", &world.broker.management_url()]);
-    let output = command.args(["--admin-user", user, "--admin-password-file"]).arg(file).output()?;
+    let check = || -> Result<Output> {
+        let mut command = Command::new(binary("holdfast-controller")?);
+        command.args(["broker", "check", "--management-url", &world.broker.management_url()]);
+        Ok(command.args(["--admin-user", user, "--admin-password-file"]).arg(&file).output()?)
+    };
+    let output = check()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let bad: Vec<&str> = text.lines().filter(|line| !line.starts_with("ok")).collect();
     ensure!(output.status.code() == Some(1) && bad.len() == 1, "{text}");
     ensure!(bad[0].starts_with("fail BROKER_USER_MISSING rights of holdfast-monitor"), "{text}");
     ensure!(bad[0].contains("run holdfast-controller broker init"), "{text}");
+    let password = SecretString::from(std::fs::read_to_string(world.places.etc().join("monitor.password"))?);
+    world.block_on(world.broker.admin().put_role(&Role::Monitor, &password))?;
+    let output = check()?;
+    ensure!(output.status.success(), "{output:?}");
     Ok(())
 }
 
@@ -83,7 +93,10 @@ fn a_third_examination_of_one_project_waits_in_the_clients_hands() -> Result<()>
         anyhow::bail!("{refused:?}");
     };
     ensure!(detail.error_code == "DOCTOR_BUSY", "{detail:?}");
-    ensure!(detail.message.contains("2 examinations of project demo") && detail.message.contains("ask again"), "{detail:?}");
+    ensure!(
+        detail.message.contains("2 examinations of project demo") && detail.message.contains("ask again"),
+        "{detail:?}"
+    );
     // The others are answered, and then there is room again.
     wait_for_codes(&[], || examine(&shop)).map(drop)
 }
@@ -123,7 +136,9 @@ fn a_user_makes_no_host_work_that_has_no_instance_of_theirs() -> Result<()> {
     let token = Entropy.uuid().simple().to_string();
     let tokens = shop.world.places.etc().join("tokens.toml");
     let mut text = std::fs::read_to_string(&tokens)?;
-    text += &format!("\n[[token]]\ntoken = \"{token}\"\nuser = \"bob\"\nproject = \"demo\"\nroles = [\"member\"]\n");
+    text += &format!(
+        "\n[[token]]\ntoken = \"{token}\"\nuser = \"bob\"\nproject = \"demo\"\nroles = [\"member\"]\n"
+    );
     std::fs::write(&tokens, text)?;
     shop.world.restart_controller()?;
     shop.world.wait_until_ready()?;
@@ -150,7 +165,10 @@ fn a_user_makes_no_host_work_that_has_no_instance_of_theirs() -> Result<()> {
         onlooker.register().await?;
         let checks = bob.examine(None).await?;
         ensure!(checks.iter().any(|check| check.check.starts_with("quotas for workload")), "{checks:#?}");
-        ensure!(checks.iter().all(|check| check.service == "project" && check.host.is_empty()), "{checks:#?}");
+        ensure!(
+            checks.iter().all(|check| check.service == "project" && check.host.is_empty()),
+            "{checks:#?}"
+        );
         let asked = tokio::time::timeout(Duration::from_millis(200), questions.next()).await;
         ensure!(asked.is_err(), "a host without an instance of theirs was asked");
         Ok(())
@@ -200,9 +218,13 @@ fn of_many_workloads_the_first_are_looked_at_and_one_by_its_name() -> Result<()>
 #[test]
 fn a_workload_that_is_not_there_is_refused_by_its_code() -> Result<()> {
     let shop = Shop::open(Spec::default())?;
-    let output = run_cli(&shop, &["doctor", "-f", "json", "--workload", "018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e8f"])?;
+    let output =
+        run_cli(&shop, &["doctor", "-f", "json", "--workload", "018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e8f"])?;
     let rows: Vec<Value> = serde_json::from_slice(&output.stdout)?;
     ensure!(!output.status.success(), "{rows:?}");
-    ensure!(rows.iter().any(|row| row["code"] == "WORKLOAD_NOT_FOUND" && row["result"] == "fail"), "{rows:#?}");
+    ensure!(
+        rows.iter().any(|row| row["code"] == "WORKLOAD_NOT_FOUND" && row["result"] == "fail"),
+        "{rows:#?}"
+    );
     Ok(())
 }

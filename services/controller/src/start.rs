@@ -79,7 +79,12 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
     heartbeat_consumer::start(&service, &session, engine.clone(), signs.clone());
     status_keeper::start(&service, gatherer, signs, board_writer);
     base_keeper::start(&service, state.clone(), config.timing.base_look());
-    leftover_keeper::start(&service, state.clone(), config.timing.sweep_look(), config.timing.sweep_age_min());
+    leftover_keeper::start(
+        &service,
+        state.clone(),
+        config.timing.sweep_look(),
+        config.timing.sweep_age_min(),
+    );
     timer_keeper::start(&service, engine.clone(), catalog.clone(), Arc::clone(&clock), tick);
     lease_keeper::start(&service, &session, engine, (catalog, clock), tick);
     intake_consumer::start(&service, &session, state.clone(), config.intake_grants.clone());

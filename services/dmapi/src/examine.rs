@@ -106,11 +106,7 @@ impl Parts {
     }
 
     /// One check for each host of protected instances, and for each instance that is on none. `told`: where they are.
-    async fn examine_places(
-        &self,
-        instances: &[InstanceId],
-        told: &Mutex<Vec<InstancePlace>>,
-    ) -> Vec<Check> {
+    async fn examine_places(&self, instances: &[InstanceId], told: &Mutex<Vec<InstancePlace>>) -> Vec<Check> {
         let look =
             |id: InstanceId| async move { (id, resolve(self.cloud.as_ref(), &PlacedAt::Instance(id)).await) };
         let mut looks = stream::iter(instances.to_vec()).map(look).buffered(LOOK_UPS_AT_ONCE);
@@ -119,8 +115,7 @@ impl Parts {
             match outcome {
                 Ok(host) => {
                     if let Destination::Host(name) = &host {
-                        let place =
-                            InstancePlace { instance_id: id.to_string(), host: name.to_string() };
+                        let place = InstancePlace { instance_id: id.to_string(), host: name.to_string() };
                         told.lock().unwrap_or_else(PoisonError::into_inner).push(place);
                     }
                     hosts.entry(host.to_string()).or_insert((host, 0)).1 += 1;

@@ -2,7 +2,6 @@
 //! is old; the guest runs on, thawed, and its user may stop and start it.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -11,26 +10,16 @@ use integration_tests::wait;
 use libvirt_host::{HostSettings, LibvirtHost, Scratch};
 use model::{ByteCount, InstanceId, SnapshotId, WorkloadId};
 use openstack_tests::guest::Guest;
-use openstack_tests::hypervisor::{self, LocalDisk, checkpoints, virsh};
+use openstack_tests::hypervisor::{self, LocalDisk, bitmaps_in, checkpoints, virsh};
 use openstack_tests::lab::Lab;
 use openstack_tests::phase::Phase;
 use openstack_tests::project::Project;
 use openstack_tests::site::Site;
-use openstack_tests::tool;
 use rest_api::Snapshot;
 use serde_json::Value;
 
 /// Turns come every three seconds; a volume snapshot takes some more to go.
 const SWEEP_MAX: Duration = Duration::from_secs(180);
-
-/// The names of the bitmaps in a file, by qemu's own tool.
-fn bitmaps_in(disk: &LocalDisk) -> Result<Vec<String>> {
-    let mut command = Command::new("qemu-img");
-    let command = command.args(["info", "--force-share", "-f", "qcow2", "--output", "json"]).arg(&disk.path);
-    let told: Value = serde_json::from_str(&tool::run(command, "")?)?;
-    let bitmaps = told["format-specific"]["data"]["bitmaps"].as_array().cloned().unwrap_or_default();
-    Ok(bitmaps.iter().filter_map(|bitmap| Some(bitmap["name"].as_str()?.to_owned())).collect())
-}
 
 fn name_of(snapshot: &Snapshot) -> String {
     format!("holdfast-{}", snapshot.summary.id)
@@ -68,8 +57,7 @@ async fn plant_cut(lab: &Lab, site: &Site, server: &str, snapshot: SnapshotId) -
     })
     .await?;
     let instance_id: InstanceId = server.parse()?;
-    let request =
-        CutRequest { instance_id, snapshot_id: snapshot, disks: vec!["vda".parse()?], base: None };
+    let request = CutRequest { instance_id, snapshot_id: snapshot, disks: vec!["vda".parse()?], base: None };
     ensure!(host.cut(&request).await? == Moment::Cut, "it runs");
     Ok(())
 }
@@ -110,7 +98,8 @@ fn sweep_running(
     guest: &Guest,
     (volume, [first, second]): (&str, [&Snapshot; 2]),
 ) -> Result<()> {
-    let phase = Phase::begin("host leftovers: a checkpoint, a cut, a frozen guest, a journal, a late snapshot");
+    let phase =
+        Phase::begin("host leftovers: a checkpoint, a cut, a frozen guest, a journal, a late snapshot");
     virsh(&["checkpoint-create-as", server, "--name", &name_of(second)])?;
     site.world.block_on(plant_cut(lab, site, server, first.summary.id))?;
     ensure!(site.scratch_files()?.len() == 1 && guest.freeze()? > 0, "they are there");
@@ -121,7 +110,10 @@ fn sweep_running(
     ensure!(kinds(&found) == expected, "{found:#?}");
     for (kind, row) in &found {
         ensure!(row["project_id"].is_string() && row["user_id"].is_string(), "{row:#?}");
-        ensure!(row["age_seconds"].is_u64() && (kind == "volume_snapshot") == (row["host"] == ""), "{row:#?}");
+        ensure!(
+            row["age_seconds"].is_u64() && (kind == "volume_snapshot") == (row["host"] == ""),
+            "{row:#?}"
+        );
     }
     ensure!(guest.frozen_status()? == "frozen" && site.scratch_files()?.len() == 1, "a look changes nothing");
     drop(phase);
@@ -129,7 +121,10 @@ fn sweep_running(
     let phase = Phase::begin("host leftovers: removed, and the guest runs");
     let removed = leftovers(site, &["--remove"], "removed")?;
     ensure!(kinds(&removed) == expected, "{removed:#?}");
-    ensure!(guest.frozen_status()? == "thawed" && hypervisor::state(server)?.starts_with("running"), "it runs");
+    ensure!(
+        guest.frozen_status()? == "thawed" && hypervisor::state(server)?.starts_with("running"),
+        "it runs"
+    );
     ensure!(checkpoints(server)?.is_empty() && site.scratch_files()?.is_empty(), "{}", checkpoints(server)?);
     ensure!(virsh(&["backup-dumpxml", server]).is_err(), "no backup job stands");
     ensure!(!journal.try_exists()? && is_gone(project, &late), "{removed:#?}");
@@ -155,12 +150,17 @@ fn sweep_stopped(
     ensure!(there == expected, "{there:?}");
     let removed = leftovers(site, &["--remove"], "removed")?;
     ensure!(kinds(&removed) == ["bitmap"], "{removed:#?}");
-    ensure!(bitmaps_in(&disk)? == [name_of(base)], "the next snapshot goes on from it: {:?}", bitmaps_in(&disk)?);
+    ensure!(
+        bitmaps_in(&disk)? == [name_of(base)],
+        "the next snapshot goes on from it: {:?}",
+        bitmaps_in(&disk)?
+    );
     let shown = site.world.block_on(site.world.client.show_workload(workload))?;
     ensure!(shown.summary.status == "available", "{shown:?}");
     drop(phase);
 
-    let phase = Phase::begin("host leftovers: what is kept of a stopped instance goes with the workload's reset");
+    let phase =
+        Phase::begin("host leftovers: what is kept of a stopped instance goes with the workload's reset");
     let id = workload.to_string();
     let reset = site.world.cli(&["workload", "reset", &id, "--wait"]).output()?;
     ensure!(reset.status.success(), "{}", String::from_utf8_lossy(&reset.stderr));

@@ -9,7 +9,8 @@ use crate::error::{Error, Exit};
 use crate::output::tell;
 use crate::wait;
 
-const COLUMNS: &[&str] = &["kind", "host", "id", "name", "project_id", "age_seconds", "size_bytes", "outcome", "reason"];
+const COLUMNS: &[&str] =
+    &["kind", "host", "id", "name", "project_id", "age_seconds", "size_bytes", "outcome", "reason"];
 
 /// Has all projects looked at, shows what is there, and with `is_removed` what became of it.
 ///

@@ -44,11 +44,7 @@ pub async fn start(state: &AppState, caller: &Caller, request: Request) -> Resul
 
 /// Starts a sweep that removes what ended so long ago, unless one is under way, or was started for this turn: any controller may
 /// try, and the turn's saga has one id. Gives whether it was started.
-pub async fn start_by_itself(
-    state: &AppState,
-    interval: Duration,
-    age_min: Duration,
-) -> Result<bool, Error> {
+pub async fn start_by_itself(state: &AppState, interval: Duration, age_min: Duration) -> Result<bool, Error> {
     let turn = state.clock.now().0 / i64::try_from(interval.as_micros()).unwrap_or(i64::MAX).max(1);
     let saga_id = saga_of(turn, interval);
     let mut tx = state.catalog.begin().await?;

@@ -113,10 +113,7 @@ impl Asked {
 /// Asks dmapi where these instances are, and there their guests' agents.
 ///
 /// Errors: the catalog.
-pub(super) async fn ask_guests(
-    state: &AppState,
-    instances: Vec<InstanceId>,
-) -> Result<Vec<Finding>, Error> {
+pub(super) async fn ask_guests(state: &AppState, instances: Vec<InstanceId>) -> Result<Vec<Finding>, Error> {
     let mut question = Question { instances, instances_only: true, whom: Whom::Dmapi };
     let told = ask(state, &question).await?.answers.into_iter().flat_map(|answer| answer.examined.places);
     let asked: BTreeSet<String> = question.instances.iter().map(ToString::to_string).collect();

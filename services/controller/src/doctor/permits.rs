@@ -29,7 +29,9 @@ impl Permits {
         let mut under_way = self.lock();
         let own = under_way.get(project).copied().unwrap_or_default();
         if own >= OF_ONE_PROJECT_MAX {
-            return Err(format!("{own} examinations of project {project} are under way: ask again in a minute"));
+            return Err(format!(
+                "{own} examinations of project {project} are under way: ask again in a minute"
+            ));
         }
         let all: usize = under_way.values().sum();
         if all >= EXAMINATIONS_MAX {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use cloud::InstanceDescription;
 use model::{
-    ByteCount, Consistency, DiskFormat, DiskId, Failure, HostName, InstanceId, KeepBase, LineageId, Owner, SnapshotId,
-    SnapshotKind, Timestamp, UserId, VolumeId, VolumeSnapshotId, WorkloadType,
+    ByteCount, Consistency, DiskFormat, DiskId, Failure, HostName, InstanceId, KeepBase, LineageId, Owner,
+    SnapshotId, SnapshotKind, Timestamp, UserId, VolumeId, VolumeSnapshotId, WorkloadType,
 };
 use serde::{Deserialize, Serialize};
 

@@ -206,7 +206,10 @@ fn tell_removed() -> Step<LeftoverSweep> {
         let is_gone = |leftover: &&Leftover| ctx.facts.removed.contains(&leftover.thing.tag);
         let of_cloud = ctx.facts.leftovers.iter().filter(is_gone).map(|leftover| {
             let (thing, project_id) = (&leftover.thing, &leftover.owner.project_id);
-            format!("{:?} {} ({}) of project {project_id}: {}", thing.kind, thing.name, thing.id, leftover.why)
+            format!(
+                "{:?} {} ({}) of project {project_id}: {}",
+                thing.kind, thing.name, thing.id, leftover.why
+            )
         });
         CatalogOp::TellRemoved(of_cloud.chain(ctx.facts.hosts.removed()).collect()).into()
     })

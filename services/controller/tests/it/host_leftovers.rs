@@ -59,9 +59,8 @@ async fn sweep(harness: &mut Harness) -> LeftoverReport {
 
 /// Kinds of what was found, and whether each is gone.
 fn outcomes(report: &LeftoverReport) -> Vec<(&'static str, bool)> {
-    let tell = |(place, it): (usize, &HostLeftover)| {
-        (it.thing.kind.as_str(), report.hosts.removed.contains(&place))
-    };
+    let tell =
+        |(place, it): (usize, &HostLeftover)| (it.thing.kind.as_str(), report.hosts.removed.contains(&place));
     report.hosts.leftovers.iter().enumerate().map(tell).collect()
 }
 
@@ -82,12 +81,14 @@ async fn what_a_snapshot_left_on_a_host_goes_when_it_is_over_and_what_another_ma
     let young = sweep_with(&mut harness, 1_000_000, |_| None).await;
     assert_eq!(outcomes(&young), [("cut", false)], "only the foreign one, which has no age");
     let report = sweep(&mut harness).await;
-    let expected =
-        [("cut", true), ("checkpoint", true), ("bitmap", true), ("scratch", true), ("cut", false)];
+    let expected = [("cut", true), ("checkpoint", true), ("bitmap", true), ("scratch", true), ("cut", false)];
     assert_eq!(outcomes(&report), expected);
     let [first, .., foreign] = report.hosts.leftovers.as_slice() else { panic!("{report:?}") };
     assert_eq!(first.owner.as_ref().unwrap().user_id.as_str(), "alice");
-    assert!(first.age_seconds.is_some() && first.why.contains("(snapshot_create) ended succeeded"), "{first:?}");
+    assert!(
+        first.age_seconds.is_some() && first.why.contains("(snapshot_create) ended succeeded"),
+        "{first:?}"
+    );
     assert!(!foreign.may_be_removed && foreign.why.contains("no saga of this catalog"), "{foreign:?}");
 }
 
@@ -161,7 +162,8 @@ async fn a_journal_is_of_the_saga_of_its_job_and_a_host_that_refuses_hides_nothi
     assert_eq!(report.hosts.leftovers[0].thing.size_bytes, Some(7));
 
     let silent = |command: &Command| {
-        matches!(command, Command::ListLeftovers(_)).then(|| Failure::permanent("DATAMOVER_NOT_RUNNING", "away"))
+        matches!(command, Command::ListLeftovers(_))
+            .then(|| Failure::permanent("DATAMOVER_NOT_RUNNING", "away"))
     };
     let report = sweep_with(&mut harness, 0, silent).await;
     assert!(report.hosts.leftovers.is_empty() && report.hosts.unseen[&0].contains("away"), "{report:?}");

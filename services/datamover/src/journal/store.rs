@@ -313,7 +313,12 @@ impl Journal {
         let mut found = Vec::new();
         for job in open {
             let what = job.command_type.rsplit('.').next().unwrap_or_default().to_owned();
-            found.extend(self.look_at(&self.dirs.jobs.join(name(job.job_id)), job.job_id, Some(job.saga_id), what));
+            found.extend(self.look_at(
+                &self.dirs.jobs.join(name(job.job_id)),
+                job.job_id,
+                Some(job.saga_id),
+                what,
+            ));
         }
         let read = |source| Error::Io { verb: "read", path: self.dirs.transfers.clone(), source };
         for entry in std::fs::read_dir(&self.dirs.transfers).map_err(read)? {

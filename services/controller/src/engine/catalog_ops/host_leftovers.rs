@@ -10,9 +10,15 @@ use crate::sagas::leftover_sweep::hosts::{HostKind, HostLeftover, HostThing};
 /// Who knows of a thing.
 enum Known {
     /// Its saga is over, and nothing else needs it.
-    Over { owner: Option<Owner>, age_seconds: u64, why: String },
+    Over {
+        owner: Option<Owner>,
+        age_seconds: u64,
+        why: String,
+    },
     InUse,
-    Nobody { why: &'static str },
+    Nobody {
+        why: &'static str,
+    },
 }
 
 const NO_SAGA: &str =
@@ -83,11 +89,7 @@ async fn judge_guest(ctx: &mut OpCtx<'_>, instance: InstanceId) -> Result<Known,
     Ok(Known::Over { owner: Some(workload.owner()), age_seconds: 0, why })
 }
 
-async fn judge_of_snapshot(
-    ctx: &mut OpCtx<'_>,
-    thing: &HostThing,
-    id: SnapshotId,
-) -> Result<Known, OpError> {
+async fn judge_of_snapshot(ctx: &mut OpCtx<'_>, thing: &HostThing, id: SnapshotId) -> Result<Known, OpError> {
     let Some(snapshot) = ctx.tx.get_snapshot(id).await? else { return Ok(Known::Nobody { why: NO_SAGA }) };
     let Some(workload) = ctx.tx.get_workload(snapshot.workload_id).await? else { return Ok(Known::InUse) };
     let Some(saga) = ctx.tx.get_saga(snapshot.saga_id).await? else { return Ok(Known::InUse) };

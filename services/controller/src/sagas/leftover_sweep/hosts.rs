@@ -191,9 +191,11 @@ pub(super) fn judge_on_hosts() -> Step<LeftoverSweep> {
 
 pub(super) fn remove(name: &'static str, is_ours: fn(HostKind) -> bool) -> Step<LeftoverSweep> {
     Step::new(name)
-        .branches(move |params: &Params, facts: &super::Facts| {
-            if params.is_removed { count(removable(&facts.hosts, is_ours).len()) } else { 0 }
-        })
+        .branches(
+            move |params: &Params, facts: &super::Facts| {
+                if params.is_removed { count(removable(&facts.hosts, is_ours).len()) } else { 0 }
+            },
+        )
         .action(move |ctx: &Ctx, branch| {
             let place = removable(&ctx.facts.hosts, is_ours)[usize::from(branch)];
             let HostLeftover { host, thing, .. } = &ctx.facts.hosts.leftovers[place];

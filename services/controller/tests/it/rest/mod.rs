@@ -4,6 +4,7 @@ pub(crate) mod fixture;
 
 mod dead_letters;
 mod doors;
+mod leftovers;
 mod restores;
 mod sagas;
 mod snapshots;
