@@ -125,7 +125,7 @@ async fn a_bitmap_in_a_file_that_somebody_has_open_stays_for_the_next_look() {
     let out = holder.stdout.as_mut().unwrap();
     tokio::io::AsyncReadExt::read_exact(out, &mut prompt).await.unwrap();
     cuts.drop_changes(host.instance).await.unwrap();
-    assert_eq!(in_file(&host), [ours.clone()]);
+    assert_eq!(in_file(&host), std::slice::from_ref(&ours));
     let key = LeftoverKey::Bitmap { instance: host.instance, snapshot: snapshot(1) };
     assert_eq!(cuts.remove_leftover(key).await.unwrap_err().failure().code, "BITMAP_KEPT");
     drop(holder.stdin.take());

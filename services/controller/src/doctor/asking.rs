@@ -315,3 +315,33 @@ fn read(check: &proto::common::v1::Check) -> Check {
     }
     check
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn make_answer(kind: ServiceKind, host: &str) -> Answer {
+        let (host, now) = (host.parse().unwrap(), Timestamp(0));
+        Answer { kind, host, examined: Examined::default(), asked_at: now, received_at: now }
+    }
+
+    #[test]
+    fn of_several_dmapis_one_answer_does_and_of_datamovers_each_is_waited_for() {
+        let host = |name: &str| name.parse::<HostName>().unwrap();
+        let waiting = Waiting {
+            dmapi: Some((host("control-1"), Timestamp(1))),
+            movers: [("node-1", 2), ("node-2", 3)].map(|(name, at)| (host(name), Timestamp(at))).into(),
+        };
+        let mut answers = vec![make_answer(ServiceKind::Datamover, "node-1")];
+        let silent = |answers: &[Answer]| -> Vec<String> {
+            waiting.unanswered(answers).into_iter().map(|finding| finding.host).collect()
+        };
+        assert_eq!(silent(&answers), ["control-1", "node-2"]);
+        answers.push(make_answer(ServiceKind::Dmapi, "control-2"));
+        assert_eq!(silent(&answers), ["node-2"]);
+        assert_eq!(waiting.asked_at(ServiceKind::Dmapi, &host("control-2")), Some(Timestamp(1)));
+        assert_eq!(waiting.asked_at(ServiceKind::Datamover, &host("node-9")), None, "nobody asked it");
+        answers.push(make_answer(ServiceKind::Datamover, "node-2"));
+        assert!(waiting.is_over(&answers));
+    }
+}

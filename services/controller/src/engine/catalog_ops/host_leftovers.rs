@@ -93,10 +93,10 @@ async fn judge_of_snapshot(ctx: &mut OpCtx<'_>, thing: &HostThing, id: SnapshotI
     let Some(snapshot) = ctx.tx.get_snapshot(id).await? else { return Ok(Known::Nobody { why: NO_SAGA }) };
     let Some(workload) = ctx.tx.get_workload(snapshot.workload_id).await? else { return Ok(Known::InUse) };
     let Some(saga) = ctx.tx.get_saga(snapshot.saga_id).await? else { return Ok(Known::InUse) };
-    if let Some(instance) = thing.instance_id {
-        if is_at_work(ctx, instance).await? || is_base(ctx, thing, &snapshot, instance).await? {
-            return Ok(Known::InUse);
-        }
+    if let Some(instance) = thing.instance_id
+        && (is_at_work(ctx, instance).await? || is_base(ctx, thing, &snapshot, instance).await?)
+    {
+        return Ok(Known::InUse);
     }
     Ok(over(ctx, &saga, Some(workload.owner())))
 }
