@@ -10,6 +10,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::world::{CloudSections, Places, Spec, address_file, health_file};
 
+/// A hundred years: no test waits for what comes only then.
+const NEVER_MS: u64 = 100 * 365 * 86_400_000;
+
 /// How long things take. Tests want to see a lease lapse without waiting minutes.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
@@ -23,6 +26,8 @@ pub struct Timing {
     pub tick_ms: u64,
     pub resend_ms: u64,
     pub base_look_ms: u64,
+    pub sweep_look_ms: u64,
+    pub sweep_age_min_ms: u64,
     pub second_look_ms: u64,
 }
 
@@ -41,6 +46,8 @@ impl Timing {
             tick_ms: 200,
             resend_ms: 1_000,
             base_look_ms: 600_000,
+            sweep_look_ms: NEVER_MS,
+            sweep_age_min_ms: NEVER_MS,
             second_look_ms: 500,
         }
     }
@@ -59,6 +66,8 @@ impl Timing {
             tick_ms: 250,
             resend_ms: 5_000,
             base_look_ms: 600_000,
+            sweep_look_ms: NEVER_MS,
+            sweep_age_min_ms: NEVER_MS,
             second_look_ms: 2_000,
         }
     }
@@ -98,7 +107,7 @@ impl Writer<'_> {
              address_file = {address:?}\n\n{auth}\n{cloud}\n[[target]]\nname = \"main\"\npath = {target:?}\n\n\
              [timing]\nlease_ttl_ms = {ttl}\nretry_base_ms = {base}\nretry_cap_ms = {cap}\n\
              step_deadline_max_ms = {step_max}\nsaga_deadline_max_ms = {saga_max}\ntick_ms = {tick}\n\
-             base_look_ms = {base_look}\nsecond_look_ms = {second_look}\n\n{broker}\n{notifications}\n{health}\n{grants}",
+             base_look_ms = {base_look}\nsweep_look_ms = {sweep_look}\nsweep_age_min_ms = {sweep_age_min}\nsecond_look_ms = {second_look}\n\n{broker}\n{notifications}\n{health}\n{grants}",
             faults = self.places.faults(),
             bus = self.bus("controller", "holdfast-controller", password)?,
             database = database.join("catalog.sqlite").display(),
@@ -113,6 +122,8 @@ impl Writer<'_> {
             saga_max = timing.saga_deadline_max_ms,
             tick = timing.tick_ms,
             base_look = timing.base_look_ms,
+            sweep_look = timing.sweep_look_ms,
+            sweep_age_min = timing.sweep_age_min_ms,
             second_look = timing.second_look_ms,
             broker = self.broker(monitor)?,
             notifications = self.notifications(),

@@ -9,6 +9,8 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::{HostLeftover, LeftoverKey};
+
 /// What a freeze did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frozen {
@@ -141,4 +143,11 @@ pub trait Host: fmt::Debug + Send + Sync {
     async fn changes_are_false(&self, source: &SourceQuery) -> Result<bool, Failure>;
     /// Finds a volume that is attached nowhere.
     async fn destination_disk(&self, volume: VolumeId) -> Result<DestinationDisk, Failure>;
+    /// Lists all that snapshots made on this host and that is there now, also what is in use. It changes nothing.
+    async fn list_leftovers(&self) -> Result<Vec<HostLeftover>, Failure>;
+    /// Removes one of these, whose snapshot is over and not needed; succeeds when it is gone. What a snapshot that is under way
+    /// reads stays.
+    async fn remove_leftover(&self, key: LeftoverKey) -> Result<(), Failure>;
+    /// The instances whose guests say that they are frozen, by whomever.
+    async fn list_frozen(&self) -> Result<Vec<InstanceId>, Failure>;
 }

@@ -7,6 +7,7 @@
 pub mod conformance;
 mod description;
 mod host;
+mod leftover;
 mod network;
 mod notification;
 mod placement;
@@ -20,6 +21,7 @@ pub use host::{
     Base, ChangeRecord, Changes, CutRequest, DestinationDisk, Frozen, Host, Moment, SourceDisk, SourceQuery,
     Thawed,
 };
+pub use leftover::{HostLeftover, LeftoverKey};
 pub use network::{
     AllocationPool, AllowedAddressPair, ExternalGateway, ExtraDhcpOpt, FixedIp, FloatingIp, Network, Port,
     Route, Router, RouterInterface, SecurityGroup, SecurityGroupRule, Subnet, Topology,

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use cloud::{
-    Base, ChangeRecord, Changes, CutRequest, DestinationDisk, Frozen, Host, Moment, SourceDisk, SourceQuery,
-    Thawed,
+    Base, ChangeRecord, Changes, CutRequest, DestinationDisk, Frozen, Host, HostLeftover, LeftoverKey,
+    Moment, SourceDisk, SourceQuery, Thawed,
 };
 use model::{
     DiskFormat, DiskLocation, Failure, HostName, InstanceId, SnapshotId, VolumeId, VolumeSnapshotId,
@@ -99,6 +99,22 @@ impl Host for DirectoryHost {
     async fn destination_disk(&self, volume: VolumeId) -> Result<DestinationDisk, Failure> {
         self.effects.perform("destination_disk", move |store| destination_disk(store, volume)).await
     }
+
+    async fn list_leftovers(&self) -> Result<Vec<HostLeftover>, Failure> {
+        let host = self.host.clone();
+        self.effects.perform("list_leftovers", move |store| list_cuts(store, &host)).await
+    }
+
+    /// This cloud has nothing but cuts to remove.
+    async fn remove_leftover(&self, key: LeftoverKey) -> Result<(), Failure> {
+        let LeftoverKey::Cut { instance, snapshot } = key else { return Ok(()) };
+        self.end_cut(instance, snapshot, false).await
+    }
+
+    async fn list_frozen(&self) -> Result<Vec<InstanceId>, Failure> {
+        let host = self.host.clone();
+        self.effects.perform("list_frozen", move |store| list_frozen(store, &host)).await
+    }
 }
 
 fn own(store: &Store, host: &HostName, id: InstanceId) -> Result<Instance, Failure> {
@@ -136,6 +152,29 @@ fn thaw(store: &Store, host: &HostName, id: InstanceId) -> Result<Thawed, Failur
     }
     // A marker that a killed process left empty still stood for a frozen guest.
     Ok(Thawed { count: text.trim().parse().unwrap_or(1) })
+}
+
+fn list_cuts(store: &Store, host: &HostName) -> Result<Vec<HostLeftover>, Failure> {
+    let cuts = store.cut_records()?.into_iter().filter(|record| record.host == *host);
+    let tell = |CutRecord { instance_id: instance, snapshot_id: snapshot, .. }: CutRecord| HostLeftover {
+        key: LeftoverKey::Cut { instance, snapshot },
+        name: "a copy of its disks".to_owned(),
+        owner: None,
+        age: None,
+        size: None,
+        base_of: None,
+    };
+    Ok(cuts.map(tell).collect())
+}
+
+fn list_frozen(store: &Store, host: &HostName) -> Result<Vec<InstanceId>, Failure> {
+    let mut frozen = Vec::new();
+    for instance in store.instances()?.into_iter().filter(|instance| instance.record.host == *host) {
+        if store.root().read_text(&marker(&instance))?.is_some() {
+            frozen.push(instance.record.id);
+        }
+    }
+    Ok(frozen)
 }
 
 fn source_disk(store: &Store, instance: &Instance, query: &SourceQuery) -> Result<SourceDisk, Failure> {

@@ -206,6 +206,11 @@ impl Store {
         self.read(&Path::new(CUTS).join(name).join(CUT_RECORD))
     }
 
+    /// All cuts that stand.
+    pub(crate) fn cut_records(&self) -> Result<Vec<CutRecord>, Failure> {
+        self.records(CUTS, CUT_RECORD)
+    }
+
     /// All volumes of `volumes/`, by id.
     pub(crate) fn volume_records(&self, project: &ProjectId) -> Result<Vec<VolumeRecord>, Failure> {
         let mut records: Vec<VolumeRecord> = self.records(VOLUMES, VOLUME_RECORD)?;

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cloud::{Frozen, Thawed};
+use futures::stream::{self, StreamExt as _};
 use model::InstanceId;
 use serde_json::Value;
 
@@ -20,6 +21,8 @@ use crate::virsh::Virsh;
 const STATUS_MAX: Duration = Duration::from_secs(4);
 /// Flushing a busy guest takes its time. With the status 16 s, of the 20 s that a guest may stay frozen.
 const FREEZE_MAX: Duration = Duration::from_secs(12);
+/// Each is a process or two.
+const ASKED_AT_ONCE: usize = 8;
 /// Less than the 10 s that the thaw timer waits.
 const THAW_MAX: Duration = Duration::from_secs(8);
 
@@ -101,6 +104,20 @@ impl Agents {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The guests of this host that say that they are frozen.
+    pub(crate) async fn list_frozen(&self) -> Result<Vec<InstanceId>, Error> {
+        let looks = stream::iter(self.virsh.running().await?).map(|instance| async move {
+            // What is not there, or does not answer, cannot be thawed either.
+            let is_there = self.virsh.domain(instance).await.is_ok_and(|it| it.agent == Agent::Connected);
+            let status = match is_there {
+                true => self.virsh.ask_agent(instance, "guest-fsfreeze-status", STATUS_MAX).await.ok(),
+                false => None,
+            };
+            (status? == "frozen").then_some(instance)
+        });
+        Ok(looks.buffered(ASKED_AT_ONCE).filter_map(|found| async move { found }).collect().await)
     }
 
     /// Of a guest that is told nothing: one that was told to freeze before may be frozen still.

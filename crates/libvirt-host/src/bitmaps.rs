@@ -1,17 +1,25 @@
 //! The bitmaps of cuts, which outlive them in the disks' files, and how libvirt is told of them and made to forget them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
 
-use model::{InstanceId, SnapshotId};
+use model::{ByteCount, InstanceId, SnapshotId};
 
 use crate::Error;
 use crate::cuts::{Cuts, Turn};
-use crate::job_xml;
+use crate::leftovers::qcow2_files;
+use crate::tool::Tool;
+use crate::{job_xml, qcow2};
+
+/// A bitmap's blocks are given back: milliseconds, on a file system that answers.
+const REMOVAL_MAX: Duration = Duration::from_secs(60);
+const ANSWER_MAX: ByteCount = ByteCount::mib(1);
 
 impl Cuts {
     /// Removes bitmaps that nothing needs any more. Of an instance that does not run they stay until the next cut ends: its
-    /// user may start it any time, and a start is refused while somebody else has the file open. So do those that libvirt
-    /// does not remove now.
+    /// user may start it any time, and a start is refused while somebody else has the file open; see `drop_from_files`. So do
+    /// those that libvirt does not remove now.
     pub(crate) async fn drop_superseded(&self, turn: &mut Turn) -> Result<(), Error> {
         let instance = turn.instance;
         let superseded = turn.record.superseded();
@@ -38,6 +46,43 @@ impl Cuts {
             self.records.remove(instance, &format!("{id}.xml"))?;
         }
         turn.record.checkpoints.retain(|id| !removed.contains(id));
+        self.records.save(instance, &turn.record)
+    }
+
+    /// Removes such bitmaps from the files of an instance that does not run: for what has no next cut. The tool takes qemu's
+    /// lock of the file, so it is refused once the instance is started; and for the milliseconds that it holds it, a start is.
+    /// What is refused stays for the next look.
+    pub(crate) async fn drop_from_files(&self, turn: &mut Turn) -> Result<(), Error> {
+        let instance = turn.instance;
+        let mut superseded = turn.record.superseded();
+        if superseded.is_empty() {
+            return Ok(());
+        }
+        let domain = self.virsh.domain(instance).await?;
+        if domain.run_id.is_some() {
+            return Ok(());
+        }
+        for (device, path) in qcow2_files(&domain) {
+            let there = match qcow2::bitmaps(path) {
+                Ok(there) => there,
+                Err(error) => {
+                    tracing::warn!(instance_id = %instance, disk = %device, %error, "a disk's file cannot be looked at, its records of changes are removed later");
+                    return Ok(());
+                }
+            };
+            let mut refused = Vec::new();
+            for id in superseded.iter().filter(|id| there.contains(&checkpoint_name(**id))) {
+                if let Err(error) = remove_from_file(path, &checkpoint_name(*id)).await {
+                    tracing::warn!(instance_id = %instance, disk = %device, %error, "a record of changes that is not needed any more is removed later");
+                    refused.push(*id);
+                }
+            }
+            superseded.retain(|id| !refused.contains(id));
+        }
+        for id in &superseded {
+            self.records.remove(instance, &format!("{id}.xml"))?;
+        }
+        turn.record.checkpoints.retain(|id| !superseded.contains(id));
         self.records.save(instance, &turn.record)
     }
 
@@ -121,6 +166,21 @@ impl Cuts {
 /// The cut's checkpoint, as libvirt and qemu know it.
 pub(crate) fn checkpoint_name(snapshot: SnapshotId) -> String {
     format!("holdfast-{snapshot}")
+}
+
+/// The snapshot whose checkpoint, or bitmap, has this name; absent: it is not ours.
+pub(crate) fn snapshot_of(name: &str) -> Option<SnapshotId> {
+    let snapshot = name.strip_prefix("holdfast-")?.parse().ok()?;
+    (checkpoint_name(snapshot) == name).then_some(snapshot)
+}
+
+/// The format is told, what the header names as a backing file is not opened, and a file with its data elsewhere was refused by
+/// our own reader.
+async fn remove_from_file(path: &Path, name: &str) -> Result<(), Error> {
+    let file = serde_json::json!({ "driver": "file", "filename": path.to_string_lossy() });
+    let image = serde_json::json!({ "driver": "qcow2", "backing": null, "file": file });
+    let tool = Tool::new("qemu-img", REMOVAL_MAX, ANSWER_MAX);
+    tool.args(["bitmap", "--remove", &format!("json:{image}"), name]).run().await.map(drop)
 }
 
 /// libvirt's word for a checkpoint that the domain does not have.

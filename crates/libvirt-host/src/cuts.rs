@@ -118,7 +118,7 @@ impl Cuts {
 
     /// The record of an instance that was deleted, or moved with its disks, means nothing any more. A domain may be away for
     /// a moment, as in a hard reboot: then Nova's folder of the instance is there, and in its disks our bitmaps.
-    async fn forget_if_gone(&self, turn: &Turn) -> Result<(), Error> {
+    pub(crate) async fn forget_if_gone(&self, turn: &Turn) -> Result<(), Error> {
         let instance = turn.instance;
         let folder = self.instances_path.join(instance.to_string());
         match self.virsh.domain(instance).await {
@@ -200,6 +200,7 @@ impl Cuts {
                 self.records.save(instance, &turn.record)?;
                 self.end(&mut turn, false).await?;
                 self.drop_superseded(&mut turn).await?;
+                self.drop_from_files(&mut turn).await?;
                 self.forget_if_gone(&turn).await
             }
             Err(error) => Err(error),
@@ -392,7 +393,7 @@ impl Cuts {
     }
 
     /// Ends the cut of the record, and removes the bitmaps that nothing needs any more.
-    async fn end(&self, turn: &mut Turn, keep_changes: bool) -> Result<(), Error> {
+    pub(crate) async fn end(&self, turn: &mut Turn, keep_changes: bool) -> Result<(), Error> {
         let instance = turn.instance;
         let Some(cut) = turn.record.cut.clone() else { return Ok(()) };
         let snapshot = cut.snapshot_id;
@@ -451,5 +452,7 @@ pub(crate) fn unsupported(instance: InstanceId, disk: &DomainDisk) -> Error {
     Error::DiskUnsupported { instance, disk: disk.device.clone(), found }
 }
 
+#[cfg(test)]
+mod leftover_tests;
 #[cfg(test)]
 mod tests;

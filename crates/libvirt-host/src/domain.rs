@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use model::{DiskFormat, DiskId, InstanceId, VolumeId};
+use model::{DiskFormat, DiskId, InstanceId, Owner, VolumeId};
 use roxmltree::{Document, Node, ParsingOptions};
 
 use crate::Error;
@@ -24,6 +24,8 @@ pub(crate) struct Domain {
     pub(crate) run_id: Option<u32>,
     pub(crate) agent: Agent,
     pub(crate) disks: Vec<DomainDisk>,
+    /// As Nova noted it.
+    pub(crate) owner: Option<Owner>,
 }
 
 /// What is known of the guest's agent.
@@ -91,7 +93,7 @@ impl Domain {
         let disks = disks.filter(|disk| disk.attribute("device").is_none_or(|device| device == "disk"));
         let disks: Result<_, _> = disks.map(read_disk).collect();
         let agent = devices.map_or(Agent::None, read_agent);
-        Ok(Self { run_id, agent, disks: disks.map_err(unreadable)? })
+        Ok(Self { run_id, agent, disks: disks.map_err(unreadable)?, owner: read_owner(domain) })
     }
 
     /// The disk that an id names: a volume's id, or the device of a local disk.
@@ -152,6 +154,14 @@ fn read_agent(devices: Node<'_, '_>) -> Agent {
         Some(Some("connected")) => Agent::Connected,
         Some(_) => Agent::Away,
     }
+}
+
+/// Project and user by their ids: a tenant chooses no id.
+fn read_owner(domain: Node<'_, '_>) -> Option<Owner> {
+    let metadata = children(domain, "metadata").next()?;
+    let owner = children(children(metadata, "instance").next()?, "owner").next()?;
+    let id = |name| children(owner, name).next()?.attribute("uuid");
+    Some(Owner { project_id: id("project")?.parse().ok()?, user_id: id("user")?.parse().ok()? })
 }
 
 fn read_disk(disk: Node<'_, '_>) -> Result<DomainDisk, String> {

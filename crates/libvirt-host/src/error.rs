@@ -44,6 +44,8 @@ pub enum Error {
     PointInTimeLost { instance: InstanceId, reason: String },
     #[error("instance {instance} is being read for snapshot {other}")]
     CutBusy { instance: InstanceId, other: SnapshotId },
+    #[error("the record of changes since snapshot {snapshot} is still in a disk of instance {instance}")]
+    BitmapKept { instance: InstanceId, snapshot: SnapshotId },
     #[error("the scratch folder {} has {free} free, where {needed} are needed", path.display())]
     ScratchFull { path: PathBuf, free: ByteCount, needed: ByteCount },
     #[error("the scratch folder {} cannot be used", path.display())]
@@ -95,6 +97,7 @@ impl Error {
             Self::FreezeRefused { .. } => (Transient, "FREEZE_REFUSED"),
             Self::PointInTimeLost { .. } => (Permanent, "POINT_IN_TIME_LOST"),
             Self::CutBusy { .. } => (Contention, "CUT_BUSY"),
+            Self::BitmapKept { .. } => (Contention, "BITMAP_KEPT"),
             Self::ScratchFull { .. } => (Throttled, "SCRATCH_FULL"),
             Self::Scratch { .. } => (Permanent, "SCRATCH_UNUSABLE"),
             Self::State { .. } => (Permanent, "HOST_STATE"),
@@ -117,6 +120,9 @@ impl Error {
             Self::ForeignInstance { .. } => "it is looked up again",
             Self::DiskUnsupported { .. } => "exclude this disk, or move it to a volume",
             Self::CutBusy { .. } => "wait until that snapshot is done, or cancel it",
+            Self::BitmapKept { .. } => {
+                "it costs some KiB of the file and is tried again with the next sweep; what refused it is in the datamover's log"
+            }
             Self::ScratchFull { .. } => {
                 "wait until other snapshots of this host are done, or give cloud.scratch_dir more room"
             }

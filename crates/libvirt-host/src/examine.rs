@@ -85,10 +85,15 @@ async fn ping(virsh: &Virsh, instance: InstanceId) -> Check {
     }
     match virsh.ask_agent(instance, "guest-ping", PING_MAX).await {
         Ok(_) => Check::ok(subject, "it answers"),
-        Err(error) => warn(
-            "GUEST_AGENT_SILENT",
-            format!("{error}; start qemu-guest-agent in the guest again; {not_frozen}"),
-        ),
+        Err(error) => {
+            tracing::info!(instance_id = %instance, %error, "a guest's agent is silent");
+            let message = format!(
+                "it is connected, and does not answer within {} s: the guest hangs, or its agent does; start qemu-guest-agent in the \
+                 guest again; {not_frozen}",
+                PING_MAX.as_secs()
+            );
+            warn("GUEST_AGENT_SILENT", message)
+        }
     }
 }
 

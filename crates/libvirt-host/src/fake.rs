@@ -80,7 +80,30 @@ impl FakeHost {
 
     /// The guest's agent is in this state.
     pub(crate) fn boot_with(&self, run_id: u32, agent: &str) {
-        let mut xml = format!("<domain id='{run_id}'><uuid>{INSTANCE}</uuid><devices>");
+        self.describe(&format!(" id='{run_id}'"), agent);
+    }
+
+    /// Its user stops it; a backup job dies with it.
+    pub(crate) fn stop(&self) {
+        self.set("state", "shut off (shutdown)\n");
+        self.describe("", "disconnected");
+        let _ = std::fs::remove_file(self.path("virsh/job"));
+    }
+
+    /// A real file, in which these bitmaps are.
+    pub(crate) fn make_disk(&self, bitmaps: &[String]) {
+        let (path, run) = (self.path("disk"), |arguments: &[&str]| {
+            assert!(std::process::Command::new("qemu-img").args(arguments).status().unwrap().success());
+        });
+        let path = path.to_str().unwrap();
+        run(&["create", "-q", "-f", "qcow2", path, "64M"]);
+        bitmaps.iter().for_each(|name| run(&["bitmap", "-f", "qcow2", "--add", path, name]));
+    }
+
+    fn describe(&self, run: &str, agent: &str) {
+        let mut xml = format!("<domain{run}><uuid>{INSTANCE}</uuid>");
+        xml += "<metadata><nova:instance xmlns:nova='n'><nova:owner><nova:user uuid='alice'>a</nova:user>\
+                <nova:project uuid='acme'>p</nova:project></nova:owner></nova:instance></metadata><devices>";
         write!(
             xml,
             "<disk type='file' device='disk'><driver type='qcow2'/><source file='{}'/><target dev='vda'/></disk>",

@@ -1,7 +1,10 @@
 //! The datamover's port. The only file that knows it.
 
 use async_trait::async_trait;
-use cloud::{CutRequest, DestinationDisk, Frozen, Host, Moment, SourceDisk, SourceQuery, Thawed};
+use cloud::{
+    CutRequest, DestinationDisk, Frozen, Host, HostLeftover, LeftoverKey, Moment, SourceDisk, SourceQuery,
+    Thawed,
+};
 use model::{Failure, InstanceId, SnapshotId, VolumeId};
 
 use crate::agent::Agents;
@@ -96,5 +99,17 @@ impl Host for LibvirtHost {
 
     async fn destination_disk(&self, volume: VolumeId) -> Result<DestinationDisk, Failure> {
         self.volumes.destination(volume).await.map_err(|error| error.failure())
+    }
+
+    async fn list_leftovers(&self) -> Result<Vec<HostLeftover>, Failure> {
+        self.cuts.list_leftovers().await.map_err(|error| error.failure())
+    }
+
+    async fn remove_leftover(&self, key: LeftoverKey) -> Result<(), Failure> {
+        self.cuts.remove_leftover(key).await.map_err(|error| error.failure())
+    }
+
+    async fn list_frozen(&self) -> Result<Vec<InstanceId>, Failure> {
+        self.agents.list_frozen().await.map_err(|error| error.failure())
     }
 }

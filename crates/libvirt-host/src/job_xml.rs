@@ -54,6 +54,19 @@ pub(crate) fn checkpoint(name: &str, disks: &[JobDisk<'_>]) -> Option<String> {
     disks.iter().any(|disk| disk.has_checkpoint).then_some(xml)
 }
 
+/// A checkpoint of which nothing is known but that these disks have its bitmap.
+pub(crate) fn lost_checkpoint(name: &str, devices: &[&DiskId]) -> String {
+    let name = escape(name);
+    // libvirt wants a time, and makes nothing of it.
+    let mut xml =
+        format!("<domaincheckpoint>\n<name>{name}</name>\n<creationTime>1</creationTime>\n<disks>\n");
+    for device in devices {
+        put(&mut xml, format_args!("<disk name='{device}' checkpoint='bitmap' bitmap='{name}'/>\n"));
+    }
+    xml.push_str("</disks>\n</domaincheckpoint>\n");
+    xml
+}
+
 /// The description of a checkpoint without the one before it; absent: it names none.
 pub(crate) fn without_parent(xml: &str) -> Option<String> {
     let (before, rest) = xml.split_once("<parent>")?;

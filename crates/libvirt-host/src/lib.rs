@@ -7,7 +7,8 @@
 //! ```text
 //!  LibvirtHost ─┬─ Agents   freeze, thaw ───────────────────────── virsh ── qemu guest agent
 //!               ├─ Cuts     local disks: backup jobs, checkpoints ─ virsh ── qemu's NBD export
-//!               │            └ watch: room, paused guests
+//!               │            ├ watch: room, paused guests
+//!               │            └ leftovers: what is there of them, told and removed
 //!               └─ Volumes  Cinder's volumes and their snapshots ── rbd ──── Ceph
 //! ```
 
@@ -22,7 +23,9 @@ mod examine;
 mod fake;
 mod host;
 mod job_xml;
+mod leftovers;
 mod moment;
+mod qcow2;
 mod record;
 mod scratch;
 mod settings;

@@ -65,7 +65,7 @@ impl Scratch {
 
     /// Makes the folder of a cut, for the hypervisor to write into.
     pub(crate) fn make(&self, snapshot: SnapshotId) -> Result<PathBuf, Error> {
-        let path = self.path(snapshot);
+        let path = self.folder(snapshot);
         let length = self.socket(snapshot).as_os_str().len();
         if length > SOCKET_LENGTH_MAX {
             let reason =
@@ -90,15 +90,37 @@ impl Scratch {
 
     /// Removes the folder of a cut; one that is gone is removed already.
     pub(crate) fn remove(&self, snapshot: SnapshotId) -> Result<(), Error> {
-        remove(&self.path(snapshot)).map_err(|error| self.failed(error))
+        remove(&self.folder(snapshot)).map_err(|error| self.failed(error))
     }
 
     /// Where the export of a cut listens.
     pub(crate) fn socket(&self, snapshot: SnapshotId) -> PathBuf {
-        self.path(snapshot).join("nbd")
+        self.folder(snapshot).join("nbd")
     }
 
-    fn path(&self, snapshot: SnapshotId) -> PathBuf {
+    /// The cut whose export listens there, if it is one of ours.
+    pub(crate) fn snapshot_of_socket(&self, socket: &Path) -> Option<SnapshotId> {
+        let folder = socket.strip_prefix(&self.dir).ok()?.parent()?;
+        let snapshot = folder.to_str()?.parse().ok()?;
+        (self.socket(snapshot) == socket).then_some(snapshot)
+    }
+
+    /// The cuts that have a folder here.
+    pub(crate) fn snapshots(&self) -> Result<Vec<SnapshotId>, Error> {
+        let entries = std::fs::read_dir(&self.dir).map_err(|error| self.failed(error))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// What the old blocks of a cut take; absent: there are none.
+    pub(crate) fn used_by(&self, snapshot: SnapshotId) -> Option<ByteCount> {
+        let files = std::fs::read_dir(self.folder(snapshot)).ok()?;
+        let blocks = files.filter_map(|file| Some(file.ok()?.metadata().ok()?.blocks() * 512));
+        Some(ByteCount(blocks.sum()))
+    }
+
+    /// Of a cut.
+    pub(crate) fn folder(&self, snapshot: SnapshotId) -> PathBuf {
         self.dir.join(snapshot.to_string())
     }
 

@@ -51,6 +51,12 @@ impl Virsh {
         Ok(ids.lines().filter_map(|line| line.trim().parse().ok()).collect())
     }
 
+    /// The instances that libvirt knows, running or not.
+    pub(crate) async fn defined(&self) -> Result<BTreeSet<InstanceId>, Error> {
+        let ids = self.call(&["list", "--all", "--uuid"]).await?;
+        Ok(ids.lines().filter_map(|line| line.trim().parse().ok()).collect())
+    }
+
     /// The instance's domain.
     ///
     /// Errors: `ForeignInstance`.

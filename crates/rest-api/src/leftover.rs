@@ -1,4 +1,4 @@
-//! What sagas left in the cloud. All of it is ours, and the operator's.
+//! What sagas left in the cloud and on its hosts. All of it is ours, and the operator's.
 
 use model::ProjectId;
 use serde::{Deserialize, Serialize};
@@ -31,16 +31,28 @@ pub struct Leftovers {
     pub phase: String,
     pub leftovers: Vec<Leftover>,
     pub unseen: Vec<Unseen>,
+    #[serde(default)]
+    pub unseen_hosts: Vec<UnseenHost>,
 }
 
 /// Something that nothing needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leftover {
-    /// `instance`, `volume`, `volume_snapshot` or `port`.
+    /// `instance`, `volume`, `volume_snapshot` or `port`; on a host `cut`, `checkpoint`, `bitmap`, `scratch`, `frozen_guest` or
+    /// `journal`.
     pub kind: String,
+    /// On a host those of instance, snapshot or job, with strokes between them.
     pub id: String,
     pub name: String,
-    pub project_id: ProjectId,
+    /// Empty: it is in the cloud.
+    #[serde(default)]
+    pub host: String,
+    /// Null: nobody knows.
+    pub project_id: Option<ProjectId>,
+    #[serde(default)]
+    pub user_id: Option<String>,
+    #[serde(default)]
+    pub size_bytes: Option<u64>,
     pub tag: String,
     /// Null: nobody knows.
     pub age_seconds: Option<u64>,
@@ -54,5 +66,12 @@ pub struct Leftover {
 pub struct Unseen {
     pub project_id: ProjectId,
     pub user_id: String,
+    pub reason: String,
+}
+
+/// A host on which nothing, or not all, could be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnseenHost {
+    pub host: String,
     pub reason: String,
 }

@@ -24,7 +24,7 @@ pub use dead_letter::{
 };
 pub use doctor::{DoctorCheck, DoctorReport};
 pub use error::{Error, ErrorBody, ErrorDetail, Fault};
-pub use leftover::{Leftover, LeftoverBody, Leftovers, NewSweep, NewSweepBody, Unseen};
+pub use leftover::{Leftover, LeftoverBody, Leftovers, NewSweep, NewSweepBody, Unseen, UnseenHost};
 pub use loose::LooseBool;
 pub use restore::{
     NewRestore, NewRestoreBody, OpenstackOptions, Restore, RestoreBody, RestoreDisk, RestoreInstance,

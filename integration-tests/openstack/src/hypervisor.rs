@@ -101,6 +101,15 @@ pub fn bitmaps(instance_id: &str) -> Result<Vec<String>> {
     Ok(bitmaps.filter_map(|bitmap| Some(bitmap["name"].as_str()?.to_owned())).collect())
 }
 
+/// The names of the bitmaps in a disk's file, by qemu's own tool.
+pub fn bitmaps_in(disk: &LocalDisk) -> Result<Vec<String>> {
+    let mut command = Command::new("qemu-img");
+    let command = command.args(["info", "--force-share", "-f", "qcow2", "--output", "json"]).arg(&disk.path);
+    let told: serde_json::Value = serde_json::from_str(&tool::run(command, "")?)?;
+    let bitmaps = told["format-specific"]["data"]["bitmaps"].as_array().into_iter().flatten();
+    Ok(bitmaps.filter_map(|bitmap| Some(bitmap["name"].as_str()?.to_owned())).collect())
+}
+
 /// The names of the checkpoints that libvirt keeps of the instance's domain.
 pub fn checkpoints(instance_id: &str) -> Result<String> {
     virsh(&["checkpoint-list", "--name", instance_id]).map(|names| names.trim().to_owned())

@@ -141,6 +141,12 @@ impl Site {
         Ok(())
     }
 
+    /// The folder of its scratch files.
+    #[must_use]
+    pub fn scratch_path(&self) -> &Path {
+        self.scratch.path()
+    }
+
     /// The files that hold old blocks of running disks.
     pub fn scratch_files(&self) -> Result<Vec<String>> {
         let entries = std::fs::read_dir(self.scratch.path())?;

@@ -181,6 +181,10 @@ pub struct Timing {
     pub stuck_retry_cap_ms: u64,
     /// How often it is looked whether kept bases are still of use.
     pub base_look_ms: u64,
+    /// How often leftovers of sagas that are over are looked for and removed.
+    pub sweep_look_ms: u64,
+    /// Only those of sagas that ended so long ago.
+    pub sweep_age_min_ms: u64,
     /// How long after what a lost creation may have made was removed it is looked for once more.
     pub second_look_ms: u64,
     /// How often timers, leases and the outbox are looked at when nothing wakes them.
@@ -198,6 +202,8 @@ impl Default for Timing {
             stuck_retry_base_ms: 300_000,
             stuck_retry_cap_ms: 86_400_000,
             base_look_ms: 600_000,
+            sweep_look_ms: 3_600_000,
+            sweep_age_min_ms: 86_400_000,
             second_look_ms: 15_000,
             tick_ms: 1_000,
         }
@@ -214,6 +220,16 @@ impl Timing {
     #[must_use]
     pub const fn base_look(&self) -> Duration {
         Duration::from_millis(self.base_look_ms)
+    }
+    /// See `sweep_look_ms`.
+    #[must_use]
+    pub const fn sweep_look(&self) -> Duration {
+        Duration::from_millis(self.sweep_look_ms)
+    }
+    /// See `sweep_age_min_ms`.
+    #[must_use]
+    pub const fn sweep_age_min(&self) -> Duration {
+        Duration::from_millis(self.sweep_age_min_ms)
     }
     /// See `second_look_ms`.
     #[must_use]
@@ -250,6 +266,8 @@ impl Config {
             ("stuck_retry_base_ms", timing.stuck_retry_base_ms),
             ("stuck_retry_cap_ms", timing.stuck_retry_cap_ms),
             ("base_look_ms", timing.base_look_ms),
+            ("sweep_look_ms", timing.sweep_look_ms),
+            ("sweep_age_min_ms", timing.sweep_age_min_ms),
             ("second_look_ms", timing.second_look_ms),
             ("tick_ms", timing.tick_ms),
         ] {

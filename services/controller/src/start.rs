@@ -17,7 +17,7 @@ use crate::actors::cloud_worker::CloudWorker;
 use crate::actors::fact_emitter::Outlet;
 use crate::actors::{
     base_keeper, cloud_consumer, fact_emitter, heartbeat_consumer, intake_consumer, lease_keeper,
-    notification_listener, outbox_relay, reply_consumer, status_keeper, timer_keeper,
+    leftover_keeper, notification_listener, outbox_relay, reply_consumer, status_keeper, timer_keeper,
 };
 use crate::cloud_jobs::CloudJobs;
 use crate::config::{Config, Rest};
@@ -79,6 +79,12 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
     heartbeat_consumer::start(&service, &session, engine.clone(), signs.clone());
     status_keeper::start(&service, gatherer, signs, board_writer);
     base_keeper::start(&service, state.clone(), config.timing.base_look());
+    leftover_keeper::start(
+        &service,
+        state.clone(),
+        config.timing.sweep_look(),
+        config.timing.sweep_age_min(),
+    );
     timer_keeper::start(&service, engine.clone(), catalog.clone(), Arc::clone(&clock), tick);
     lease_keeper::start(&service, &session, engine, (catalog, clock), tick);
     intake_consumer::start(&service, &session, state.clone(), config.intake_grants.clone());

@@ -2,7 +2,7 @@
 //! has an instance and whether a datamover is there, so it tells that of the protected ones.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bus::{Envelope, Session};
@@ -13,7 +13,7 @@ use model::{Check, InstanceId, MessageId};
 use prost::{Message as _, Name as _};
 use proto::cmd::v1::Examine;
 use proto::convert::{self, PlacedAt};
-use proto::rep::v1::Examined;
+use proto::rep::v1::{Examined, InstancePlace};
 use runtime::{Clock, Entropy, SystemClock};
 use service_kit::actors::Handled;
 use service_kit::{checks, own_host};
@@ -73,7 +73,8 @@ impl Parts {
     async fn answer(&self, message: Examine) {
         let ids = message.instance_ids.iter().filter_map(|text| text.parse().ok());
         let instances: Vec<InstanceId> = ids.collect();
-        let places = checks::bounded("places of instances", self.examine_places(&instances));
+        let told = Mutex::new(Vec::new());
+        let places = checks::bounded("places of instances", self.examine_places(&instances, &told));
         let found = if message.instances_only {
             places.await
         } else {
@@ -89,6 +90,7 @@ impl Parts {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sent_at: SystemClock.now().0,
             checks: convert::checks(&found),
+            places: told.into_inner().unwrap_or_else(PoisonError::into_inner),
             ..Examined::default()
         };
         let envelope = Envelope::new(fresh_id(), &Examined::full_name(), examined.encode_to_vec());
@@ -103,15 +105,21 @@ impl Parts {
         checks::may_publish(&self.session.publisher(), exchange::CMD, "mover.examination", fresh_id()).await
     }
 
-    /// One check for each host of protected instances, and for each instance that is on none.
-    async fn examine_places(&self, instances: &[InstanceId]) -> Vec<Check> {
+    /// One check for each host of protected instances, and for each instance that is on none. `told`: where they are.
+    async fn examine_places(&self, instances: &[InstanceId], told: &Mutex<Vec<InstancePlace>>) -> Vec<Check> {
         let look =
             |id: InstanceId| async move { (id, resolve(self.cloud.as_ref(), &PlacedAt::Instance(id)).await) };
         let mut looks = stream::iter(instances.to_vec()).map(look).buffered(LOOK_UPS_AT_ONCE);
         let (mut hosts, mut found) = (BTreeMap::<String, (Destination, u32)>::new(), Vec::new());
         while let Some((id, outcome)) = looks.next().await {
             match outcome {
-                Ok(host) => hosts.entry(host.to_string()).or_insert((host, 0)).1 += 1,
+                Ok(host) => {
+                    if let Destination::Host(name) = &host {
+                        let place = InstancePlace { instance_id: id.to_string(), host: name.to_string() };
+                        told.lock().unwrap_or_else(PoisonError::into_inner).push(place);
+                    }
+                    hosts.entry(host.to_string()).or_insert((host, 0)).1 += 1;
+                }
                 Err(failure) => {
                     found.push(Check::of(format!("place of instance {id}"), Err::<String, _>(failure)))
                 }

@@ -10,6 +10,10 @@
 set -u
 cd "$1" || exit 1
 verb=$5
+if [ "$verb" = list ]; then
+    sed -n 's|.*<uuid>\(.*\)</uuid>.*|\1|p' domain.xml
+    exit 0
+fi
 shift 7 # folder, --quiet, --connect, uri, verb, --domain, instance
 echo "$verb $*" >> calls
 fail() { echo "error: $1" >&2; exit 1; }

@@ -1,7 +1,10 @@
 //! `holdfast doctor` before a real cloud: all is well, and then one thing after the other is really taken away.
 
+use std::process::Command;
+
 use anyhow::{Context as _, Result, ensure};
 use integration_tests::doctor;
+use integration_tests::process::binary;
 use model::{ProjectId, Verdict};
 use openstack::{Config, Service};
 use openstack_tests::account::Account;
@@ -24,15 +27,19 @@ struct Asker<'a> {
 
 impl Asker<'_> {
     fn examine(&self) -> Result<Vec<DoctorCheck>> {
+        let mut checks = self.examine_all()?;
+        checks.retain(|check| !ALLOWED.contains(&check.code.as_str()));
+        Ok(checks)
+    }
+
+    fn examine_all(&self) -> Result<Vec<DoctorCheck>> {
         let world = &self.site.world;
         world.block_on(async {
             let session = openstack::Session::new(Config::from_variables(self.environment.clone())?)?;
             let project: ProjectId = session.project_id().await?.parse()?;
             let endpoint = Endpoint::parse(&world.client.endpoint().to_string(), Some(&project))?;
             let client = Client::new(endpoint, session.token().await?.secret())?;
-            let mut checks = client.examine(None).await?;
-            checks.retain(|check| !ALLOWED.contains(&check.code.as_str()));
-            Ok(checks)
+            Ok(client.examine(None).await?)
         })
     }
 
@@ -84,14 +91,26 @@ fn a_site_is_well_and_what_is_taken_from_it_or_its_users_is_told_by_its_code() -
     let own = user.wait_for_codes(&[]).and_then(|_| user.examine())?;
     ensure!(own.iter().all(|check| check.service == "project" && check.host.is_empty()), "{own:#?}");
     ensure!(own.iter().any(|check| check.check.contains("guest agent")), "{own:#?}");
+    let all = operator.examine_all()?;
+    let hidden = all.iter().find(|check| check.code == "USER_DATA_HIDDEN").context("a member sees none")?;
+    let says = |word: &str| hidden.message.contains(word);
+    ensure!(
+        hidden.result == Verdict::Warn && says("policy os_compute_api:os-extended-server-attributes"),
+        "{hidden:#?}"
+    );
     drop(phase);
+    take_driver(&site)?;
     take_quota(&lab, &project, &operator, &user)?;
     take_right(&lab, &operator)?;
 
     let phase = Phase::begin("doctor: an agent that hangs, and is gone from the guest");
     guest.type_line("kill -STOP $(pidof qemu-ga)")?;
     let found = operator.wait_for_codes(&["GUEST_AGENT_SILENT"])?;
-    ensure!(found[0].result == Verdict::Warn, "{found:#?}");
+    ensure!(
+        found[0].result == Verdict::Warn && found[0].message.contains("start qemu-guest-agent"),
+        "{found:#?}"
+    );
+    ensure!(!found[0].message.contains("virsh"), "in words of ours: {found:#?}");
     // Its init would start it again: the program goes first.
     guest.type_line("mv /usr/sbin/qemu-ga /usr/sbin/qemu-ga.away && kill -KILL $(pidof qemu-ga)")?;
     let found = operator.wait_for_codes(&[NO_AGENT])?;
@@ -101,6 +120,23 @@ fn a_site_is_well_and_what_is_taken_from_it_or_its_users_is_told_by_its_code() -
     take_trust(&lab, &project, &operator, &user)?;
     site.close()?;
     project.close()
+}
+
+/// The modules of qemu are hidden from one process, in a file system of its own.
+fn take_driver(site: &Site) -> Result<()> {
+    let _phase = Phase::begin("doctor: a qemu without its driver for Ceph");
+    let host = site.world.datamovers.keys().next().context("there is a host")?;
+    let config = site.world.places.etc().join(format!("datamover-{host}.toml"));
+    let empty = tempfile::tempdir()?;
+    let script = "mount --bind \"$1\" /usr/lib/x86_64-linux-gnu/qemu && exec \"$2\" --config \"$3\" --check";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(empty.path());
+    let output = command.arg(binary("holdfast-datamover")?).arg(config).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let bad: Vec<&str> = text.lines().filter(|line| line.starts_with("fail")).collect();
+    ensure!(output.status.code() == Some(1) && bad.len() == 1, "{text} {output:?}");
+    ensure!(bad[0].contains("QEMU_NBD_DRIVER_MISSING") && bad[0].contains("qemu-block-extra"), "{text}");
+    Ok(())
 }
 
 fn take_quota(lab: &Lab, project: &Project, operator: &Asker<'_>, user: &Asker<'_>) -> Result<()> {

@@ -12,6 +12,7 @@ mod failing;
 mod host_actions;
 mod host_clusters;
 mod host_guests;
+mod host_leftovers;
 mod host_local_disks;
 mod host_scratch;
 mod host_volumes;

@@ -1,4 +1,4 @@
-//! `holdfast doctor --leftovers`: what sagas that are over left in the cloud.
+//! `holdfast doctor --leftovers`: what sagas that are over left in the cloud and on its hosts.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use crate::error::{Error, Exit};
 use crate::output::tell;
 use crate::wait;
 
-const COLUMNS: &[&str] = &["kind", "id", "name", "project_id", "age_seconds", "outcome", "reason"];
+const COLUMNS: &[&str] =
+    &["kind", "host", "id", "name", "project_id", "age_seconds", "size_bytes", "outcome", "reason"];
 
 /// Has all projects looked at, shows what is there, and with `is_removed` what became of it.
 ///
@@ -24,12 +25,17 @@ pub(super) async fn run(session: &Session<'_>, is_removed: bool, age_min: Durati
     for unseen in &found.unseen {
         tell(&format!("project {} could not be looked at: {}", unseen.project_id, unseen.reason));
     }
+    for unseen in &found.unseen_hosts {
+        tell(&format!("host {} could not be looked at: {}", unseen.host, unseen.reason));
+    }
     ending?;
     let left = found.leftovers.iter().filter(|leftover| leftover.outcome != "removed").count();
-    match (left, found.unseen.len()) {
-        (0, 0) => Ok(()),
-        (left, unseen) => {
-            let message = format!("{left} leftovers are there, {unseen} projects could not be looked at");
+    match (left, found.unseen.len(), found.unseen_hosts.len()) {
+        (0, 0, 0) => Ok(()),
+        (left, projects, hosts) => {
+            let message = format!(
+                "{left} leftovers are there, {projects} projects and {hosts} hosts could not be looked at"
+            );
             Err(Error::new(Exit::Failed, message))
         }
     }

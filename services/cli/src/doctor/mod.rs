@@ -42,7 +42,7 @@ pub(crate) struct Doctor {
     /// Show only what is not well.
     #[arg(long)]
     problems: bool,
-    /// Show what sagas that are over left in the cloud, and nothing else; for operators.
+    /// Show what sagas that are over left in the cloud and on its hosts, and nothing else; for operators.
     #[arg(long, conflicts_with_all = ["workload", "problems"])]
     leftovers: bool,
     /// Remove what may be removed of it.

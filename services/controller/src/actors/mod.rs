@@ -14,6 +14,7 @@
 //! | `timer_keeper` | due timers | engine |
 //! | `lease_keeper` | expired leases | engine |
 //! | `base_keeper` | kept bases, the cloud | sagas that remove the needless |
+//! | `leftover_keeper` | the clock | a sweep for each turn of it |
 //! | `status_keeper` | figures of catalog and broker | the status |
 
 pub mod base_keeper;
@@ -23,6 +24,7 @@ pub mod fact_emitter;
 pub mod heartbeat_consumer;
 pub mod intake_consumer;
 pub mod lease_keeper;
+pub mod leftover_keeper;
 pub mod notification_listener;
 pub mod outbox_relay;
 mod patience;

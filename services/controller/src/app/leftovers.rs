@@ -1,8 +1,10 @@
-//! What sagas that are over left in the cloud: looked for, and removed on request, by a saga; here it is started and read.
+//! What sagas that are over left in the cloud and on its hosts: looked for, and removed on request, by a saga; here it is started
+//! and read. An operator asks for it, and the controllers do by themselves from time to time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use catalog::{TrustState, Tx};
+use catalog::{ServiceKind, TrustState, Tx};
 use model::{Owner, ProjectId, SagaId};
 
 use super::{Caller, Error};
@@ -26,9 +28,59 @@ pub struct Sweep {
     pub report: LeftoverReport,
 }
 
-/// Starts a sweep of all projects that Holdfast has to do with; gives its saga.
+/// Stands for a project in sweeps that nobody asked for.
+const NO_PROJECT: &str = "holdfast";
+
+/// Starts a sweep of all projects that Holdfast has to do with, and of all hosts; gives its saga.
 pub async fn start(state: &AppState, caller: &Caller, request: Request) -> Result<SagaId, Error> {
     let mut tx = state.catalog.begin().await?;
+    let saga_id = state.engine.new_saga_id();
+    start_saga(state, &mut tx, saga_id, caller.project.clone(), request).await?;
+    tx.commit().await?;
+    state.engine.wake();
+    tracing::info!(%saga_id, user = %caller.user, remove = request.is_removed, "leftovers are looked for");
+    Ok(saga_id)
+}
+
+/// Starts a sweep that removes what ended so long ago, unless one is under way, or was started for this turn: any controller may
+/// try, and the turn's saga has one id. Gives whether it was started.
+pub async fn start_by_itself(state: &AppState, interval: Duration, age_min: Duration) -> Result<bool, Error> {
+    let turn = state.clock.now().0 / i64::try_from(interval.as_micros()).unwrap_or(i64::MAX).max(1);
+    let saga_id = saga_of(turn, interval);
+    let mut tx = state.catalog.begin().await?;
+    let under_way = tx.unfinished_sagas().await?.iter().any(|row| row.kind == LeftoverSweep::KIND);
+    if under_way || tx.get_saga(saga_id).await?.is_some() {
+        return Ok(false);
+    }
+    let project_id = NO_PROJECT.parse::<ProjectId>().expect("it is a plain word");
+    let request = Request { is_removed: true, age_min_seconds: age_min.as_secs() };
+    match start_saga(state, &mut tx, saga_id, project_id, request).await {
+        // Another controller was faster.
+        Err(error) if error.failure().code == "DATABASE_DUPLICATE" => return Ok(false),
+        started => started?,
+    }
+    tx.commit().await?;
+    state.engine.wake();
+    tracing::info!(%saga_id, "leftovers are looked for from time to time");
+    Ok(true)
+}
+
+/// One for each turn of that length. Shape: a uuid of version 8 over a BLAKE3 digest.
+fn saga_of(turn: i64, interval: Duration) -> SagaId {
+    let mut hasher = blake3::Hasher::new_derive_key("holdfast leftover sweep v1");
+    hasher.update(&turn.to_be_bytes()).update(&interval.as_micros().to_be_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    SagaId::from_uuid(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+async fn start_saga(
+    state: &AppState,
+    tx: &mut Tx,
+    saga_id: SagaId,
+    project_id: ProjectId,
+    request: Request,
+) -> Result<(), Error> {
     let mut owners: BTreeSet<Owner> = tx.list_owners().await?.into_iter().collect();
     let trusts = tx.list_trusts(&catalog::TrustFilter::default()).await?;
     owners.extend(trusts.into_iter().map(|row| Owner { project_id: row.project_id, user_id: row.user_id }));
@@ -43,19 +95,19 @@ pub async fn start(state: &AppState, caller: &Caller, request: Request) -> Resul
         }
         owners = seen;
     }
-    let owners = one_of_each_project(&mut tx, owners).await?;
+    let owners = one_of_each_project(tx, owners).await?;
+    let (now, silence_max) = (tx.now(), state.engine.lease_ttl());
+    let movers = tx.list_services().await?.into_iter().filter(|row| row.kind == ServiceKind::Datamover);
+    let (alive, silent): (Vec<_>, Vec<_>) = movers.partition(|row| now.since(row.seen_at) <= silence_max);
     let order = LeftoverOrder {
-        project_id: caller.project.clone(),
+        project_id,
         owners,
         age_min_seconds: request.age_min_seconds,
         is_removed: request.is_removed,
+        hosts: alive.into_iter().map(|row| row.host).collect(),
+        silent_hosts: silent.into_iter().map(|row| row.host).collect(),
     };
-    let saga_id = state.engine.new_saga_id();
-    state.engine.start::<LeftoverSweep>(&mut tx, saga_id, &order).await?;
-    tx.commit().await?;
-    state.engine.wake();
-    tracing::info!(%saga_id, user = %caller.user, remove = request.is_removed, "leftovers are looked for");
-    Ok(saga_id)
+    Ok(state.engine.start::<LeftoverSweep>(tx, saga_id, &order).await?)
 }
 
 /// Whoever may look sees all of the project: one whose trust is well, if any is.

@@ -13,6 +13,7 @@
 mod asking;
 mod compare;
 mod people;
+mod permits;
 
 mod broker;
 mod own;
@@ -27,17 +28,15 @@ use broker_admin::Admin;
 use bus::Publisher;
 use catalog::{WorkloadFilter, WorkloadRow};
 use model::{Check, InstanceId, WorkloadId, WorkloadState};
-use tokio::sync::Semaphore;
 
 use crate::app::{Caller, Error};
 use crate::state::AppState;
-use asking::Question;
+use asking::{Question, Whom};
+use permits::Permits;
 
 pub(crate) use asking::note;
 pub(crate) use local::check;
 
-/// Each asks every service and some of the cloud's API; more of them wait in the client's hands.
-const EXAMINATIONS_MAX: usize = 4;
 /// Workloads that one examination looks at: each costs some calls of the cloud's API.
 const WORKLOADS_MAX: usize = 50;
 /// A question must fit into one message.
@@ -68,14 +67,14 @@ pub struct Doctor {
     monitor: Option<Admin>,
     /// Absent: the cloud has no door.
     cloud: Option<Arc<dyn CloudExaminer>>,
-    under_way: Arc<Semaphore>,
+    permits: Permits,
 }
 
 impl Doctor {
     /// Asks over `publisher`.
     #[must_use]
     pub fn new(publisher: Publisher, monitor: Option<Admin>, cloud: Option<Arc<dyn CloudExaminer>>) -> Self {
-        Self { publisher, monitor, cloud, under_way: Arc::new(Semaphore::new(EXAMINATIONS_MAX)) }
+        Self { publisher, monitor, cloud, permits: Permits::default() }
     }
 }
 
@@ -87,10 +86,8 @@ pub async fn examine(
     caller: &Caller,
     named: Option<WorkloadId>,
 ) -> Result<Vec<Finding>, Error> {
-    let Ok(_permit) = state.doctor.under_way.try_acquire() else {
-        let message = format!("{EXAMINATIONS_MAX} examinations are under way: ask again in a minute");
-        return Err(Error::conflict("DOCTOR_BUSY", message));
-    };
+    let permit = state.doctor.permits.take(&caller.project);
+    let _permit = permit.map_err(|message| Error::conflict("DOCTOR_BUSY", message))?;
     let workloads = list_workloads(state, caller, named).await?;
     let mut instances = Vec::new();
     let mut tx = state.catalog.read().await?;
@@ -129,7 +126,7 @@ async fn examine_site(
     workloads: &[WorkloadRow],
     instances: Vec<InstanceId>,
 ) -> Result<Vec<Finding>, Error> {
-    let question = Question { instances, instances_only: false };
+    let question = Question { instances, instances_only: false, whom: Whom::All };
     let (own, asked, people) = tokio::join!(
         own::examine(state),
         asking::ask(state, &question),
@@ -146,18 +143,17 @@ async fn examine_site(
     Ok(findings)
 }
 
-/// Nothing of hosts: where instances run is the operator's to know.
+/// Nothing of hosts: where instances run is the operator's to know. Only the hosts of the project's instances are asked.
 async fn examine_project(
     state: &AppState,
     caller: &Caller,
     workloads: &[WorkloadRow],
     instances: Vec<InstanceId>,
 ) -> Result<Vec<Finding>, Error> {
-    let question = Question { instances, instances_only: true };
     let guests = async {
-        match question.instances.is_empty() {
+        match instances.is_empty() {
             true => Ok(Vec::new()),
-            false => asking::ask(state, &question).await.map(asking::Asked::into_guests),
+            false => asking::ask_guests(state, instances).await,
         }
     };
     let (guests, targets, mut findings) =

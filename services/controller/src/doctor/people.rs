@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use catalog::WorkloadRow;
 use cloud::{InstanceDescription, Planned, UserData};
-use futures::stream::{self, StreamExt as _};
+use futures::stream::{self, Stream, StreamExt as _};
 use model::{Check, Failure, InstanceId, Owner};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Finding;
 use crate::app::trusts::TrustBook;
@@ -19,25 +19,32 @@ use crate::state::AppState;
 const LOOKS_AT_ONCE: usize = 4;
 /// Of one trust, or of one workload with all its instances.
 const LOOK_TIMEOUT_MAX: Duration = Duration::from_secs(20);
+/// Of all of them together.
+const LOOKS_MAX: Duration = Duration::from_secs(25);
 
 /// Examines the caller's role, and trusts and quotas of the workloads' owners.
 ///
 /// Codes: `TRUSTEE_ROLE_MISSING`; `TRUST_…` of a look at a trust; `QUOTA_TOO_SMALL`, `USER_DATA_HIDDEN`, and why an instance cannot
-/// be described.
+/// be described; `CHECKS_CUT_SHORT` where the time was over before all was looked at.
 pub(super) async fn examine(state: &AppState, caller: &Caller, workloads: &[WorkloadRow]) -> Vec<Finding> {
     let mut checks = vec![examine_role(caller, workloads)];
+    let ends_at = Instant::now() + LOOKS_MAX;
     let mut holds = BTreeMap::new();
     if let Some(book) = &state.trusts {
-        for (owner, check) in examine_trusts(book.as_ref(), caller, workloads).await {
+        let (trusts, left) = examine_trusts(book.as_ref(), caller, workloads, ends_at).await;
+        for (owner, check) in trusts {
             holds.insert(owner, check.code.is_empty());
             checks.push(check);
         }
+        checks.extend(cut_short("trusts", left));
     }
     // Without a trust nothing can be asked of the cloud, and that has been said.
     let mut asked = workloads.to_vec();
     asked.retain(|row| holds.get(&row.owner()).copied().unwrap_or(true));
+    let count = asked.len();
     let looks = stream::iter(asked).map(|row| examine_workload(state, row)).buffered(LOOKS_AT_ONCE);
-    let of_workloads: Vec<Vec<Check>> = looks.collect().await;
+    let of_workloads = collect_until(looks, ends_at).await;
+    checks.extend(cut_short("workloads", count - of_workloads.len()));
     checks.extend(of_workloads.into_iter().flatten());
     checks.into_iter().map(|check| Finding { service: "project", host: String::new(), check }).collect()
 }
@@ -66,7 +73,8 @@ async fn examine_trusts(
     book: &dyn TrustBook,
     caller: &Caller,
     workloads: &[WorkloadRow],
-) -> Vec<(Owner, Check)> {
+    ends_at: Instant,
+) -> (Vec<(Owner, Check)>, usize) {
     let mut owners: Vec<Owner> = workloads.iter().map(WorkloadRow::owner).collect();
     owners.sort();
     owners.dedup();
@@ -80,7 +88,30 @@ async fn examine_trusts(
         };
         (owner, check)
     };
-    stream::iter(owners).map(look).buffered(LOOKS_AT_ONCE).collect().await
+    let count = owners.len();
+    let found = collect_until(stream::iter(owners).map(look).buffered(LOOKS_AT_ONCE), ends_at).await;
+    let left = count - found.len();
+    (found, left)
+}
+
+/// As many as come in time.
+async fn collect_until<T>(looks: impl Stream<Item = T>, ends_at: Instant) -> Vec<T> {
+    let mut looks = std::pin::pin!(looks);
+    let mut found = Vec::new();
+    while let Ok(Some(one)) = timeout_at(ends_at, looks.next()).await {
+        found.push(one);
+    }
+    found
+}
+
+fn cut_short(what: &str, left: usize) -> Option<Check> {
+    (left > 0).then(|| {
+        let message = format!(
+            "{left} of them could not be looked at within {} s: name one with --workload, and look at the load of the cloud's API",
+            LOOKS_MAX.as_secs()
+        );
+        Check::warn(what, "CHECKS_CUT_SHORT", message)
+    })
 }
 
 /// What the next snapshot of a workload needs, and what each of its instances lacks.

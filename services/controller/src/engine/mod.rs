@@ -50,6 +50,8 @@ pub use replies::{Accepted, Beat, JobResult, Outcome, Verdict, Worker};
 pub use crate::sagas::base_release::{BaseRelease, NeedlessBase, Params as BaseReleaseOrder};
 /// Which workload is reset or deleted; it is locked by the same saga.
 pub use crate::sagas::clearing::Params as ClearingOrder;
+/// What was found on hosts.
+pub use crate::sagas::leftover_sweep::hosts::{Facts as HostReport, HostLeftover};
 /// Where leftovers are looked for, and what was found.
 pub use crate::sagas::leftover_sweep::{Facts as LeftoverReport, LeftoverSweep, Params as LeftoverOrder};
 /// What is to be brought back; the restore row (`restoring`) exists.

@@ -10,6 +10,7 @@ use super::catalog_op::{
     CatalogAnswer, Checked, LineagesAcquired, SnapshotBegun, SnapshotPinned, Transferred, Written,
 };
 use super::clearing::{ClearingBegun, TaggedBase};
+use super::leftover_sweep::hosts::{HostLeftover, HostThing};
 use super::leftover_sweep::{Kind, Leftover, Tagged};
 use super::remote::Command;
 use super::{Output, records};
@@ -36,6 +37,7 @@ pub fn fits(command: &Command, answer: &Answer) -> bool {
         }
         C::WriteDisk(_) => matches!(answer, Wire::DiskWritten(_)),
         C::ListTagged(_) => matches!(answer, Wire::TaggedListed(_)),
+        C::ListLeftovers(_) => matches!(answer, Wire::LeftoversListed(_)),
         C::DeleteVolumeSnapshots(_)
         | C::DeleteVolume(_)
         | C::DeleteInstance(_)
@@ -47,6 +49,7 @@ pub fn fits(command: &Command, answer: &Answer) -> bool {
         | C::DropChanges(_)
         | C::EndCut(_)
         | C::PurgeTransfer(_)
+        | C::RemoveLeftover(_)
         | C::AbortWrite(_) => matches!(answer, Wire::Done(_)),
     }
 }
@@ -116,6 +119,19 @@ pub(super) fn leftovers_judged(output: &Output) -> Vec<Leftover> {
         Output::Catalog(CatalogAnswer::LeftoversJudged(leftovers)) => leftovers.clone(),
         _ => Vec::new(),
     }
+}
+
+pub(super) fn host_leftovers_judged(output: &Output) -> Vec<HostLeftover> {
+    match output {
+        Output::Catalog(CatalogAnswer::HostLeftoversJudged(leftovers)) => leftovers.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// What makes no sense was made by a later version.
+pub(super) fn host_things(output: &Output) -> (Vec<HostThing>, bool) {
+    let Output::Remote(Wire::LeftoversListed(listed)) = output else { return Default::default() };
+    (listed.leftovers.iter().filter_map(HostThing::read).collect(), listed.is_cut_short)
 }
 
 /// What is of no kind that we know was made by a later version.

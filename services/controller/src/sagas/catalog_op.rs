@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 
 use cloud::InstanceDescription;
 use model::{
-    ByteCount, Consistency, DiskFormat, DiskId, Failure, InstanceId, KeepBase, LineageId, Owner, SnapshotId,
-    SnapshotKind, Timestamp, UserId, VolumeId, VolumeSnapshotId, WorkloadType,
+    ByteCount, Consistency, DiskFormat, DiskId, Failure, HostName, InstanceId, KeepBase, LineageId, Owner,
+    SnapshotId, SnapshotKind, Timestamp, UserId, VolumeId, VolumeSnapshotId, WorkloadType,
 };
 use serde::{Deserialize, Serialize};
 
 use super::clearing::{ClearingBegun, TaggedBase};
+use super::leftover_sweep::hosts::{HostLeftover, HostThing};
 use super::leftover_sweep::{Leftover, Tagged};
 use super::{base_release, clearing, restore_new, snapshot_create};
 
@@ -69,6 +70,10 @@ pub enum CatalogOp {
     LeaseBases(base_release::Params),
     /// Finds what no living saga and no next snapshot needs. Answer: `LeftoversJudged`.
     JudgeLeftovers { age_min_seconds: u64, found: Vec<(Owner, Tagged)> },
+    /// The same of what hosts told. Answer: `HostLeftoversJudged`.
+    JudgeHostLeftovers { age_min_seconds: u64, found: Vec<(HostName, HostThing)> },
+    /// Writes to the log what was removed.
+    TellRemoved(Vec<String>),
     /// The saga turned back: the leases are given back.
     ReleaseBaseLeases(base_release::Params),
     /// The pivot: those bases are gone, and the world is told; the leases of all are given back.
@@ -89,6 +94,7 @@ pub enum CatalogAnswer {
     /// By their places among those that were asked for.
     BasesLeased(Vec<usize>),
     LeftoversJudged(Vec<Leftover>),
+    HostLeftoversJudged(Vec<HostLeftover>),
 }
 
 /// What becomes of an instance whose disks changed.

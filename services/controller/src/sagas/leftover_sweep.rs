@@ -5,15 +5,19 @@
 //! | `list_tagged` | nothing; `Facts` know all that bears a tag of Holdfast, project by project, and which could not be seen |
 //! | `judge_leftovers` | nothing; `Facts` know which of it no saga and no next snapshot needs |
 //! | `remove_instances`, `remove_others` | the cloud without what may be removed |
+//! | `list_on_hosts`, `judge_on_hosts`, `remove_from_guests`, `remove_from_hosts` | the same of the compute hosts: see `hosts` |
+//! | `tell_removed` | a line in the log for each thing that was removed |
 //!
 //! It has no way back and needs none: what is removed is of use to nobody. What could not be removed is in the report, and does
 //! not fail the saga. A user's volume is never removed, nor what a restore made that succeeded, nor what no saga of this catalog
 //! made: that may be another Holdfast's.
 
+pub mod hosts;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{Owner, ProjectId};
+use model::{HostName, Owner, ProjectId};
 use proto::cmd::v1 as cmd;
 use saga::{Branch, Saga, Step, Steps};
 use serde::{Deserialize, Serialize};
@@ -38,6 +42,12 @@ pub struct Params {
     /// Since the end of the saga.
     pub age_min_seconds: u64,
     pub is_removed: bool,
+    /// Those whose datamovers give signs of life.
+    #[serde(default)]
+    pub hosts: Vec<HostName>,
+    /// Those whose datamovers do not, so that nobody can look.
+    #[serde(default)]
+    pub silent_hosts: Vec<HostName>,
 }
 
 /// What the steps learned.
@@ -51,6 +61,8 @@ pub struct Facts {
     /// By tag: why it could not be removed.
     pub kept: BTreeMap<String, String>,
     pub removed: Vec<String>,
+    #[serde(default)]
+    pub hosts: hosts::Facts,
 }
 
 /// Something that bears a tag.
@@ -99,6 +111,11 @@ impl Saga for LeftoverSweep {
             .step(judge_leftovers())
             .step(remove("remove_instances", |kind| matches!(kind, Kind::Instance | Kind::Port)))
             .step(remove("remove_others", |kind| matches!(kind, Kind::Volume | Kind::VolumeSnapshot)))
+            .step(hosts::list_on_hosts())
+            .step(hosts::judge_on_hosts())
+            .step(hosts::remove("remove_from_guests", hosts::HostKind::is_of_guest))
+            .step(hosts::remove("remove_from_hosts", |kind| !kind.is_of_guest()))
+            .step(tell_removed())
     }
 }
 
@@ -184,6 +201,22 @@ fn remove(name: &'static str, is_ours: fn(Kind) -> bool) -> Step<LeftoverSweep> 
         })
         .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
         .deadline(budget::CLOUD_CALL_DEADLINE)
+}
+
+// tell_removed
+
+fn tell_removed() -> Step<LeftoverSweep> {
+    Step::new("tell_removed").action(|ctx: &Ctx, _| {
+        let is_gone = |leftover: &&Leftover| ctx.facts.removed.contains(&leftover.thing.tag);
+        let of_cloud = ctx.facts.leftovers.iter().filter(is_gone).map(|leftover| {
+            let (thing, project_id) = (&leftover.thing, &leftover.owner.project_id);
+            format!(
+                "{:?} {} ({}) of project {project_id}: {}",
+                thing.kind, thing.name, thing.id, leftover.why
+            )
+        });
+        CatalogOp::TellRemoved(of_cloud.chain(ctx.facts.hosts.removed()).collect()).into()
+    })
 }
 
 /// One for each tag: they are removed by it.

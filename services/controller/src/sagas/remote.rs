@@ -91,6 +91,7 @@ macro_rules! commands {
         impl Command {
             /// Encodes the command with its header, and with its placement where a datamover is to take it.
             #[must_use]
+            #[allow(clippy::needless_update)] // some have nothing but their header
             pub fn encode(&self, header: JobHeader, placement: Option<Placement>) -> Encoded {
                 match self {
                     $(Self::$cloud(command) => {
@@ -146,6 +147,8 @@ commands! {
         VerifyManifest = "verify_manifest",
         WriteDisk = "write_disk",
         AbortWrite = "abort_write",
+        ListLeftovers = "list_leftovers",
+        RemoveLeftover = "remove_leftover",
     }
 }
 

@@ -398,5 +398,5 @@ pub(crate) fn decode(type_name: &str, body: &[u8]) -> Command {
     decode!(type_name, body, DescribeInstance CreateVolumeSnapshot DeleteVolumeSnapshots CreateVolume DeleteVolume
         CreateInstance DeleteInstance CheckRestorePlan CheckQuotas RevokeTrust ListTagged WriteRecords RemoveRecords
         DropChanges FreezeGuest ThawGuest CutDisks EndCut TransferDisk
-        PurgeTransfer VerifyManifest WriteDisk AbortWrite)
+        PurgeTransfer VerifyManifest WriteDisk AbortWrite ListLeftovers RemoveLeftover)
 }

@@ -8,6 +8,7 @@ mod engine;
 mod facts;
 mod false_changes;
 mod harness;
+mod host_leftovers;
 mod identity;
 mod leaving;
 mod orders;

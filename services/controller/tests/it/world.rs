@@ -50,6 +50,8 @@ pub(crate) struct World {
     lineages: BTreeMap<String, String>,
     /// How often each instance lost its records of changes.
     pub(crate) drops: BTreeMap<String, u32>,
+    /// What each host tells that was left there.
+    pub(crate) on_hosts: Vec<rep::HostLeftover>,
     /// How often each cut was made.
     cut_counts: BTreeMap<String, u32>,
     drawn: u128,
@@ -295,7 +297,11 @@ impl World {
                 *self.drops.entry(it.instance_id.clone()).or_default() += 1;
                 done()
             }
-            Command::AbortWrite(_) => done(),
+            Command::AbortWrite(_) | Command::RemoveLeftover(_) => done(),
+            Command::ListLeftovers(_) => {
+                let leftovers = self.on_hosts.clone();
+                Answer::LeftoversListed(rep::LeftoversListed { leftovers, is_cut_short: false })
+            }
             other => panic!("no datamover does {other:?}"),
         }
     }

@@ -2,8 +2,9 @@
 
 use controller::sagas::catalog_op::{CatalogAnswer, CatalogOp};
 use controller::sagas::clearing::{ClearingBegun, TaggedBase};
+use controller::sagas::leftover_sweep::hosts::{HostKind, HostLeftover, HostThing};
 use controller::sagas::leftover_sweep::{Kind, Leftover, Tagged};
-use model::{InstanceId, Owner};
+use model::{InstanceId, Owner, SnapshotId};
 
 use crate::world::{World, make_uuid};
 
@@ -36,10 +37,33 @@ impl World {
                 let kinds = [Kind::Instance, Kind::Volume, Kind::VolumeSnapshot].into_iter();
                 CatalogAnswer::LeftoversJudged(kinds.zip(0..).map(leftover).collect())
             }
+            CatalogOp::JudgeHostLeftovers { .. } => {
+                let kinds = [HostKind::Cut, HostKind::FrozenGuest, HostKind::Bitmap, HostKind::Scratch];
+                CatalogAnswer::HostLeftoversJudged(kinds.map(host_leftover).to_vec())
+            }
+            CatalogOp::TellRemoved(_) => CatalogAnswer::Done,
             CatalogOp::ReleaseBaseLeases(_) | CatalogOp::RecordBaseRelease { .. } => self.forget("leases"),
             other => panic!("nobody asks for {other:?} here"),
         }
     }
+}
+
+fn host_leftover(kind: HostKind) -> HostLeftover {
+    let thing = HostThing {
+        kind,
+        instance_id: Some(InstanceId::from_uuid(make_uuid(10))),
+        snapshot_id: Some(SnapshotId::from_uuid(make_uuid(2))),
+        job_id: None,
+        saga_id: None,
+        name: "left".to_owned(),
+        owner: None,
+        age_seconds: None,
+        size_bytes: None,
+        base_of: None,
+    };
+    let host = "node-1".parse().unwrap();
+    let why = "its saga ended".to_owned();
+    HostLeftover { host, thing, owner: None, age_seconds: Some(1), why, may_be_removed: true }
 }
 
 fn leftover((kind, number): (Kind, u32)) -> Leftover {

@@ -35,6 +35,7 @@ pub(super) fn handle(handler: &CtlHandler, message: Decoded<Examine>) -> Result<
             gid: findings.user.gid,
             checks: convert::checks(&findings.checks),
             targets: findings.targets,
+            places: Vec::new(),
         };
         if let Err(error) = ports.replies.send_examined(&examined).await {
             tracing::warn!(%error, "failed to tell how this datamover finds itself");

@@ -9,7 +9,7 @@ use proto::rep::v1::GuestThawed;
 use proto::rep::v1::job_succeeded::Result as Reply;
 
 use super::work::{Job, Work};
-use crate::outcome::{Halt, Outcome};
+use crate::outcome::Outcome;
 
 #[derive(Debug)]
 pub(super) struct ThawGuest {
@@ -25,14 +25,7 @@ impl ThawGuest {
 #[async_trait]
 impl Work for ThawGuest {
     async fn run(&self, job: &Job) -> Outcome {
-        let instance = self.instance_id;
-        let thawed = job.ports.host.thaw(instance).await.map_err(Halt::failed)?;
-        job.ports.thaw_timer.disarm(instance).await;
-        job.ports
-            .journal
-            .run(move |journal| journal.note_thaw(instance))
-            .await
-            .map_err(|error| Halt::failed(error.failure()))?;
+        let thawed = job.thaw(self.instance_id).await?;
         Ok(Reply::GuestThawed(GuestThawed { thawed_count: thawed.count }))
     }
 }

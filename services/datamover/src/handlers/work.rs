@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use actix::Recipient;
 use async_trait::async_trait;
-use model::JobId;
+use cloud::Thawed;
+use model::{InstanceId, JobId};
 use prost::Message;
 use proto::cmd::v1 as cmd;
 use proto::common::v1::JobHeader;
@@ -16,7 +17,9 @@ use super::cut_disks::CutDisks;
 use super::drop_changes::DropChanges;
 use super::end_cut::EndCut;
 use super::freeze_guest::FreezeGuest;
+use super::list_leftovers::ListLeftovers;
 use super::purge_transfer::PurgeTransfer;
+use super::remove_leftover::RemoveLeftover;
 use super::thaw_guest::ThawGuest;
 use super::transfer_disk::TransferDisk;
 use super::verify_manifest::VerifyManifest;
@@ -78,6 +81,8 @@ pub fn parse(type_name: &str, body: &[u8]) -> Result<(Header, Box<dyn Work>), Re
         "holdfast.cmd.v1.PurgeTransfer" => with(type_name, body, PurgeTransfer::parse),
         "holdfast.cmd.v1.VerifyManifest" => with(type_name, body, VerifyManifest::parse),
         "holdfast.cmd.v1.WriteDisk" => with(type_name, body, WriteDisk::parse),
+        "holdfast.cmd.v1.ListLeftovers" => with(type_name, body, ListLeftovers::parse),
+        "holdfast.cmd.v1.RemoveLeftover" => with(type_name, body, RemoveLeftover::parse),
         "holdfast.cmd.v1.AbortWrite" => with(type_name, body, AbortWrite::parse),
         _ => Err(Refusal::UnknownType(type_name.to_owned())),
     }
@@ -109,7 +114,9 @@ headed!(
     PurgeTransfer,
     VerifyManifest,
     WriteDisk,
-    AbortWrite
+    AbortWrite,
+    ListLeftovers,
+    RemoveLeftover
 );
 
 fn with<M, W>(
@@ -128,6 +135,17 @@ where
 }
 
 impl Job {
+    /// Thaws a guest; nobody need do it later.
+    ///
+    /// Errors: its agent does not, or the journal cannot be written.
+    pub(super) async fn thaw(&self, instance: InstanceId) -> Result<Thawed, Halt> {
+        let thawed = self.ports.host.thaw(instance).await.map_err(Halt::failed)?;
+        self.ports.thaw_timer.disarm(instance).await;
+        let noted = self.ports.journal.run(move |journal| journal.note_thaw(instance)).await;
+        noted.map_err(|error| Halt::failed(error.failure()))?;
+        Ok(thawed)
+    }
+
     /// Bars all attempts of `other` for ever, and waits until none runs here.
     ///
     /// Errors: the journal cannot be written, or the supervisor is gone.

@@ -14,7 +14,7 @@
 mod record;
 mod store;
 
-pub use record::{JobRecord, NewJob, Phase};
+pub use record::{JobRecord, JournalLeftover, NewJob, Phase};
 pub use store::{Acceptance, Error, Journal, JournalHandle};
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The shapes of the journal's files.
 
-use model::{ErrorClass, Failure, InstanceId, JobId, MessageId, SagaId, Timestamp};
+use std::time::Duration;
+
+use model::{ByteCount, ErrorClass, Failure, InstanceId, JobId, MessageId, SagaId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// One job, as its file says it.
@@ -53,6 +55,19 @@ pub struct NewJob {
     pub command_type: String,
     pub command: Vec<u8>,
     pub traceparent: Option<String>,
+}
+
+/// What there is of a job that did not come to its end, or of whose end nobody was told yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalLeftover {
+    pub job_id: JobId,
+    /// Absent: of the job nothing is known but its transfer's journal.
+    pub saga_id: Option<SagaId>,
+    /// For people.
+    pub what: String,
+    /// Since it was written last.
+    pub age: Duration,
+    pub size: ByteCount,
 }
 
 /// No attempt up to `attempt_max` may run.

@@ -1,19 +1,19 @@
 //! The journal itself: decides what a command that arrives means, given what is known of its job.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::{InstanceId, JobId, MessageId, Timestamp};
+use model::{ByteCount, InstanceId, JobId, MessageId, SagaId, Timestamp};
 use runtime::{Clock, atomic_file};
 use rustix::fs::FlockOperation;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::record::{Bar, FrozenGuest, JobRecord, NewJob, Phase};
+use super::record::{Bar, FrozenGuest, JobRecord, JournalLeftover, NewJob, Phase};
 
 /// How long an acknowledged job is remembered: longer than any copy of its command lives on the bus.
 const SETTLED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -299,6 +299,48 @@ impl Journal {
     #[must_use]
     pub fn frozen(&self) -> Vec<InstanceId> {
         self.known().frozen.keys().copied().collect()
+    }
+
+    /// Lists what may be left of jobs; first forgets those that were settled long ago.
+    pub fn leftovers(&self) -> Result<Vec<JournalLeftover>, Error> {
+        self.forget_settled()?;
+        let is_open = |job: &JobRecord| !matches!(job.phase, Phase::Settled { .. });
+        let (open, known) = {
+            let known = self.known();
+            let open: Vec<JobRecord> = known.jobs.values().filter(|job| is_open(job)).cloned().collect();
+            (open, known.jobs.keys().copied().collect::<BTreeSet<JobId>>())
+        };
+        let mut found = Vec::new();
+        for job in open {
+            let what = job.command_type.rsplit('.').next().unwrap_or_default().to_owned();
+            found.extend(self.look_at(
+                &self.dirs.jobs.join(name(job.job_id)),
+                job.job_id,
+                Some(job.saga_id),
+                what,
+            ));
+        }
+        let read = |source| Error::Io { verb: "read", path: self.dirs.transfers.clone(), source };
+        for entry in std::fs::read_dir(&self.dirs.transfers).map_err(read)? {
+            let path = entry.map_err(read)?.path();
+            let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+            let Some(id) = id.filter(|id| !known.contains(id)) else { continue };
+            found.extend(self.look_at(&path, id, None, "a transfer".to_owned()));
+        }
+        Ok(found)
+    }
+
+    /// Nothing where it went meanwhile.
+    fn look_at(
+        &self,
+        path: &Path,
+        job_id: JobId,
+        saga_id: Option<SagaId>,
+        what: String,
+    ) -> Option<JournalLeftover> {
+        let metadata = std::fs::symlink_metadata(path).ok()?;
+        let age = self.clock.now().since(Timestamp(metadata.mtime().saturating_mul(1_000_000)));
+        Some(JournalLeftover { job_id, saga_id, what, age, size: ByteCount(metadata.size()) })
     }
 
     fn forget_settled(&self) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 //! A refusal is an answer to the saga; trouble with the database is not: it takes back the whole transaction, and the
 //! event comes again.
 
+mod host_leftovers;
 mod leaving;
 mod leftovers;
 mod restore;
@@ -107,6 +108,15 @@ async fn dispatch(ctx: &mut OpCtx<'_>, op: &CatalogOp) -> OpResult {
         CatalogOp::LeaseBases(params) => leaving::lease_bases(ctx, params).await,
         CatalogOp::JudgeLeftovers { age_min_seconds, found } => {
             leftovers::judge(ctx, *age_min_seconds, found).await
+        }
+        CatalogOp::JudgeHostLeftovers { age_min_seconds, found } => {
+            host_leftovers::judge(ctx, *age_min_seconds, found).await
+        }
+        CatalogOp::TellRemoved(removed) => {
+            for what in removed {
+                tracing::info!(saga_id = %ctx.saga.id, what, "a leftover was removed");
+            }
+            Ok(CatalogAnswer::Done)
         }
         CatalogOp::ReleaseBaseLeases(params) => leaving::release_base_leases(ctx, params).await,
         CatalogOp::RecordBaseRelease { params, gone } => leaving::record_release(ctx, params, gone).await,

@@ -5,6 +5,7 @@ pub(crate) mod fixture;
 mod bases;
 mod dead_letters;
 mod doors;
+mod leftovers;
 mod restores;
 mod sagas;
 mod snapshots;

@@ -4,7 +4,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use cloud::{Base, ChangeRecord, Changes, CutRequest, Frozen, Host, Moment, SourceQuery, Thawed};
+use cloud::{
+    Base, ChangeRecord, Changes, CutRequest, Frozen, Host, HostLeftover, LeftoverKey, Moment, SourceQuery,
+    Thawed,
+};
 use model::{Extent, Failure, InstanceId, VolumeId};
 
 use super::super::backup::HeldMoment;
@@ -135,6 +138,15 @@ impl Host for Witness {
     }
     async fn end_cut(&self, _: InstanceId, _: SnapshotId, _: bool) -> Result<(), Failure> {
         unreachable!("a pipeline cuts nothing")
+    }
+    async fn list_leftovers(&self) -> Result<Vec<HostLeftover>, Failure> {
+        unreachable!("a pipeline lists nothing")
+    }
+    async fn remove_leftover(&self, _: LeftoverKey) -> Result<(), Failure> {
+        unreachable!("a pipeline sweeps nothing")
+    }
+    async fn list_frozen(&self) -> Result<Vec<InstanceId>, Failure> {
+        unreachable!("a pipeline lists nothing")
     }
     async fn drop_changes(&self, _: InstanceId) -> Result<(), Failure> {
         unreachable!("a pipeline resets nothing")
