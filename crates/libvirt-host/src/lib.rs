@@ -9,10 +9,12 @@
 //!               ├─ Cuts     local disks: backup jobs, checkpoints ─ virsh ── qemu's NBD export
 //!               │            └ watch: room, paused guests
 //!               └─ Volumes  Cinder's volumes and their snapshots ── rbd ──── Ceph
+//!  BrickConnector           volumes that Cinder attached to us ──── holdfast-brick ── os-brick
 //! ```
 
 mod agent;
 mod bitmaps;
+mod brick;
 mod ceph;
 mod cuts;
 mod domain;
@@ -31,6 +33,7 @@ mod virsh;
 mod volumes;
 mod watch;
 
+pub use brick::{BrickConnector, BrickSettings};
 pub use ceph::Cluster;
 pub use error::Error;
 pub use examine::{examine, examine_guests};

@@ -52,6 +52,10 @@ pub(crate) struct World {
     pub(crate) drops: BTreeMap<String, u32>,
     /// How often each cut was made.
     cut_counts: BTreeMap<String, u32>,
+    /// Whose each volume snapshot and temporary volume is, by its id: the number of the instance.
+    owners: BTreeMap<String, u128>,
+    /// The volume snapshot that each temporary volume was made of, by its name among the things.
+    sources: BTreeMap<String, String>,
     drawn: u128,
 }
 
@@ -68,7 +72,8 @@ pub(crate) fn make_uuid(number: u128) -> Uuid {
     Uuid::from_u128(0x018f_3c1e_6f3a_7c52_9d7e_0000_0000_0000 + number)
 }
 
-/// The description of instance `id`: volumes named after it, and a third disk that is local.
+/// The description of instance `id`: volumes named after it, the second of which is reached by an attachment only where there
+/// is a third disk, and a third disk that is local.
 pub(crate) fn make_instance(id: InstanceId, disk_count: u128) -> InstanceDescription {
     make_instance_with(id, disk_count, 0)
 }
@@ -88,7 +93,10 @@ fn make_instance_with(id: InstanceId, disk_count: u128, shift: u128) -> Instance
             volume_type: "fast".to_owned(),
             bootable: index == 0,
             is_excluded: false,
-            volume: cloud::Volume::default(),
+            volume: cloud::Volume {
+                connects_by: (index == 1 && disk_count > 2).then(|| "iscsi".to_owned()),
+                ..cloud::Volume::default()
+            },
             attachment: cloud::Attachment::default(),
         }
     });
@@ -180,6 +188,13 @@ impl World {
                 let volume = it.volume_id.parse::<Uuid>().unwrap().as_u128() & 0xffff;
                 broken.verb == "create_volume_snapshot" && volume / 16 == number
             }
+            Command::DescribeConnector(it) => broken.verb == "describe_connector" && it.instance_id == id,
+            Command::CreateVolume(it) => {
+                broken.verb == "create_volume" && self.owners.get(&it.volume_snapshot_id) == Some(&number)
+            }
+            Command::AttachVolume(it) => {
+                broken.verb == "attach_volume" && self.owners.get(&it.volume_id) == Some(&number)
+            }
             Command::ThawGuest(it) => broken.verb == "thaw_guest" && it.instance_id == id,
             Command::TransferDisk(it) => {
                 let is_local = it.volume_snapshot_id.is_empty();
@@ -206,10 +221,38 @@ impl World {
                 let description = serde_json::to_vec(&instance).unwrap();
                 Answer::InstanceDescribed(rep::InstanceDescribed { description })
             }
-            Command::CreateVolumeSnapshot(it) => self.create(format!("volume snapshot {}", it.tag)),
-            Command::DeleteVolumeSnapshots(it) => self.remove(&format!("volume snapshot {}", it.tag)),
+            Command::CreateVolumeSnapshot(it) => {
+                let number = (it.volume_id.parse::<Uuid>().unwrap().as_u128() & 0xffff) / 16;
+                self.create_owned(format!("volume snapshot {}", it.tag), number)
+            }
+            Command::DeleteVolumeSnapshots(it) => {
+                let name = format!("volume snapshot {}", it.tag);
+                let id = self.things.get(&name).map(ToString::to_string);
+                let holds = |(volume, source): (&String, &String)| {
+                    Some(source) == id.as_ref() && self.things.contains_key(volume)
+                };
+                assert!(!self.sources.iter().any(holds), "a volume is there that was made of {name}");
+                self.remove(&name)
+            }
+            Command::CreateVolume(it) if !it.volume_snapshot_id.is_empty() => {
+                let name = format!("volume {}", it.tag);
+                self.sources.insert(name.clone(), it.volume_snapshot_id.clone());
+                self.create_owned(name, self.owners[&it.volume_snapshot_id])
+            }
             Command::CreateVolume(it) => self.create(format!("volume {}", it.tag)),
-            Command::DeleteVolume(it) => self.remove(&format!("volume {}", it.tag)),
+            Command::DeleteVolume(it) => {
+                self.detach(&it.tag);
+                self.remove(&format!("volume {}", it.tag))
+            }
+            Command::AttachVolume(it) => {
+                assert_eq!(it.public_key, b"key of host-a");
+                self.create(format!("attachment {}", it.volume_id));
+                Answer::VolumeAttached(rep::VolumeAttached {
+                    attachment_id: String::new(),
+                    sealed: it.volume_id.clone().into_bytes(),
+                })
+            }
+            Command::DetachVolumes(it) => self.detach(&it.tag),
             Command::CreateInstance(it) => self.create(format!("instance {}", it.tag)),
             Command::DeleteInstance(it) => self.remove(&format!("instance {}", it.tag)),
             Command::CheckRestorePlan(_) | Command::CheckQuotas(_) | Command::RevokeTrust(_) => done(),
@@ -253,6 +296,11 @@ impl World {
                 self.create(cut);
                 Answer::DisksCut(rep::DisksCut { moment: LocalMoment::Cut.into() })
             }
+            Command::DescribeConnector(_) => Answer::ConnectorDescribed(rep::ConnectorDescribed {
+                host: "host-a".to_owned(),
+                properties: b"{}".to_vec(),
+                public_key: b"key of host-a".to_vec(),
+            }),
             Command::EndCut(it) => self.remove(&format!("cut {} {}", it.instance_id, it.snapshot_id)),
             Command::TransferDisk(it) => {
                 self.lineages.insert(it.lineage_id.clone(), it.instance_id.clone());
@@ -262,6 +310,10 @@ impl World {
                         self.things.contains_key(&cut) && it.local_moment() == LocalMoment::Cut,
                         "{it:?}"
                     );
+                }
+                if !it.sealed.is_empty() {
+                    let volume = String::from_utf8(it.sealed.clone()).unwrap();
+                    assert!(self.things.contains_key(&format!("attachment {volume}")), "{it:?}");
                 }
                 self.create(format!("transfer {} {}", it.lineage_id, it.snapshot_id));
                 Answer::DiskTransferred(rep::DiskTransferred {
@@ -393,6 +445,22 @@ impl World {
             make_uuid(0x9_0000 + *drawn)
         });
         Answer::Created(rep::Created { resource_id: id.to_string() })
+    }
+
+    /// Something of an instance, by its number.
+    fn create_owned(&mut self, name: String, number: u128) -> Answer {
+        let answer = self.create(name);
+        if let Answer::Created(created) = &answer {
+            self.owners.insert(created.resource_id.clone(), number);
+        }
+        answer
+    }
+
+    fn detach(&mut self, tag: &str) -> Answer {
+        match self.things.get(&format!("volume {tag}")).map(|id| format!("attachment {id}")) {
+            Some(attachment) => self.remove(&attachment),
+            None => done(),
+        }
     }
 
     fn remove(&mut self, name: &str) -> Answer {

@@ -13,9 +13,10 @@ use crate::ports::Ports;
 const NAME: &str = "registrar";
 
 /// What this version can do; a controller sends nothing else.
-const CAPABILITIES: [&str; 8] = [
+const CAPABILITIES: [&str; 9] = [
     "freeze_guest",
     "thaw_guest",
+    "describe_connector",
     "transfer_disk",
     "purge_transfer",
     "verify_manifest",
