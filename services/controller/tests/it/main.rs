@@ -17,5 +17,7 @@ mod replies;
 mod rest;
 mod second_round;
 mod stopping;
+
 mod world;
 mod world_leaving;
+mod world_volumes;

@@ -28,7 +28,7 @@ use uuid::Uuid;
 /// What lies about, by name, with the id it was made with.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct World {
-    things: BTreeMap<String, Uuid>,
+    pub(super) things: BTreeMap<String, Uuid>,
     /// Whether guests let themselves be frozen.
     pub(crate) has_agent: bool,
     /// Guests that were thawed: a thaw told again tells the same.
@@ -53,9 +53,9 @@ pub(crate) struct World {
     /// How often each cut was made.
     cut_counts: BTreeMap<String, u32>,
     /// Whose each volume snapshot and temporary volume is, by its id: the number of the instance.
-    owners: BTreeMap<String, u128>,
+    pub(super) owners: BTreeMap<String, u128>,
     /// The volume snapshot that each temporary volume was made of, by its name among the things.
-    sources: BTreeMap<String, String>,
+    pub(super) sources: BTreeMap<String, String>,
     drawn: u128,
 }
 
@@ -221,38 +221,12 @@ impl World {
                 let description = serde_json::to_vec(&instance).unwrap();
                 Answer::InstanceDescribed(rep::InstanceDescribed { description })
             }
-            Command::CreateVolumeSnapshot(it) => {
-                let number = (it.volume_id.parse::<Uuid>().unwrap().as_u128() & 0xffff) / 16;
-                self.create_owned(format!("volume snapshot {}", it.tag), number)
-            }
-            Command::DeleteVolumeSnapshots(it) => {
-                let name = format!("volume snapshot {}", it.tag);
-                let id = self.things.get(&name).map(ToString::to_string);
-                let holds = |(volume, source): (&String, &String)| {
-                    Some(source) == id.as_ref() && self.things.contains_key(volume)
-                };
-                assert!(!self.sources.iter().any(holds), "a volume is there that was made of {name}");
-                self.remove(&name)
-            }
-            Command::CreateVolume(it) if !it.volume_snapshot_id.is_empty() => {
-                let name = format!("volume {}", it.tag);
-                self.sources.insert(name.clone(), it.volume_snapshot_id.clone());
-                self.create_owned(name, self.owners[&it.volume_snapshot_id])
-            }
-            Command::CreateVolume(it) => self.create(format!("volume {}", it.tag)),
-            Command::DeleteVolume(it) => {
-                self.detach(&it.tag);
-                self.remove(&format!("volume {}", it.tag))
-            }
-            Command::AttachVolume(it) => {
-                assert_eq!(it.public_key, b"key of host-a");
-                self.create(format!("attachment {}", it.volume_id));
-                Answer::VolumeAttached(rep::VolumeAttached {
-                    attachment_id: String::new(),
-                    sealed: it.volume_id.clone().into_bytes(),
-                })
-            }
-            Command::DetachVolumes(it) => self.detach(&it.tag),
+            Command::CreateVolumeSnapshot(_)
+            | Command::DeleteVolumeSnapshots(_)
+            | Command::CreateVolume(_)
+            | Command::DeleteVolume(_)
+            | Command::AttachVolume(_)
+            | Command::DetachVolumes(_) => self.change_volumes(command),
             Command::CreateInstance(it) => self.create(format!("instance {}", it.tag)),
             Command::DeleteInstance(it) => self.remove(&format!("instance {}", it.tag)),
             Command::CheckRestorePlan(_) | Command::CheckQuotas(_) | Command::RevokeTrust(_) => done(),
@@ -447,23 +421,7 @@ impl World {
         Answer::Created(rep::Created { resource_id: id.to_string() })
     }
 
-    /// Something of an instance, by its number.
-    fn create_owned(&mut self, name: String, number: u128) -> Answer {
-        let answer = self.create(name);
-        if let Answer::Created(created) = &answer {
-            self.owners.insert(created.resource_id.clone(), number);
-        }
-        answer
-    }
-
-    fn detach(&mut self, tag: &str) -> Answer {
-        match self.things.get(&format!("volume {tag}")).map(|id| format!("attachment {id}")) {
-            Some(attachment) => self.remove(&attachment),
-            None => done(),
-        }
-    }
-
-    fn remove(&mut self, name: &str) -> Answer {
+    pub(super) fn remove(&mut self, name: &str) -> Answer {
         self.things.remove(name);
         done()
     }
@@ -521,6 +479,6 @@ fn digest(of: &str) -> Vec<u8> {
     blake3::hash(of.as_bytes()).as_bytes().to_vec()
 }
 
-fn done() -> Answer {
+pub(super) fn done() -> Answer {
     Answer::Done(rep::Done {})
 }
