@@ -222,10 +222,18 @@ fn directory_faults(config: &Config, path: &Path) -> FaultTable {
 pub(crate) async fn examine_host(config: &Config) -> Vec<Check> {
     match &config.cloud {
         CloudSection::Directory { path } => vec![checks::folder("cloud", "CLOUD_FOLDER_UNUSABLE", path)],
-        CloudSection::Openstack(section) => match host_settings(config, section) {
-            Ok(settings) => libvirt_host::examine(&settings).await,
-            Err(error) => vec![Check::of("host", Err::<String, _>(error.failure()))],
-        },
+        CloudSection::Openstack(section) => {
+            let mut checks = match host_settings(config, section) {
+                Ok(settings) => libvirt_host::examine(&settings).await,
+                Err(error) => vec![Check::of("host", Err::<String, _>(error.failure()))],
+            };
+            // Off is how most hosts are: a snapshot that needs it says so.
+            if let Some(settings) = brick_settings(config, section) {
+                let told = BrickConnector::new(Some(settings)).properties().await;
+                checks.push(Check::of("storage other than Ceph", told.map(|_| "os-brick answers")));
+            }
+            checks
+        }
     }
 }
 
