@@ -1,8 +1,8 @@
 //! Ports to a cloud: what the controller, dmapi and a datamover each ask of it, and nothing more.
 //!
 //! Traits by who asks, because services have different rights: `Cloud` (the controllers' cloud workers), `Placement` (dmapi),
-//! `Host` and `Connector` (a datamover, for the instances of its own host, and for volumes that are attached to it). Drivers implement them; nothing above a driver
-//! knows which it has.
+//! `Host` and `Connector` (a datamover, for the instances of its own host, and for volumes that are attached to it). Drivers
+//! implement them; nothing above a driver knows which it has.
 
 pub mod conformance;
 mod connector;

@@ -74,7 +74,7 @@ pub struct OpenstackSection {
     #[serde(default)]
     pub ceph: Vec<CephSection>,
     /// Absent: volumes that are reached by an attachment only are refused.
-    pub brick: Option<BrickSection>,
+    pub brick: Option<Box<BrickSection>>,
 }
 
 /// `[[cloud.ceph]]`: a cluster of volumes that this host reaches.

@@ -209,7 +209,7 @@ fn open_connector(config: &Config) -> Result<Arc<dyn Connector>, StartError> {
 }
 
 fn brick_settings(config: &Config, section: &OpenstackSection) -> Option<BrickSettings> {
-    let BrickSection { command, root_helper, my_ip, lock_path, multipath } = section.brick.clone()?;
+    let BrickSection { command, root_helper, my_ip, lock_path, multipath } = *section.brick.clone()?;
     Some(BrickSettings { command, host: config.host.clone(), root_helper, my_ip, lock_path, multipath })
 }
 

@@ -70,7 +70,7 @@ pub(super) fn describe_connectors(round: Round) -> Step<SnapshotCreate> {
             known.connectors.extend(answer::connector(output).map(|connector| (place, connector)));
         })
         .attempts_max(budget::MOVER_CALL_ATTEMPTS)
-        .deadline(budget::MOVER_LONG_DEADLINE)
+        .deadline(budget::MOVER_CALL_DEADLINE)
 }
 
 // create_temporary_volumes
