@@ -85,6 +85,9 @@ pub fn build_cloud(root: &Path, spec: &Spec, instances: &[CloudInstance]) -> Res
             if spec.has_local_disks && index > 0 {
                 new_disk = new_disk.local();
             }
+            if spec.has_attached_volumes && index > 0 {
+                new_disk = new_disk.by_attachment();
+            }
             let file = format!("disk{index}.{}", disk.format.as_str());
             disks.push(PlacedDisk {
                 id: new_disk.id(),

@@ -41,6 +41,8 @@ pub struct Spec {
     pub cloud: Option<CloudSections>,
     /// Every disk of an instance but its boot disk is local to its host: no volume.
     pub has_local_disks: bool,
+    /// The same, for volumes that hosts reach by an attachment only.
+    pub has_attached_volumes: bool,
     /// The storage can list what changed between two volume snapshots of a raw disk.
     pub keeps_changes: bool,
     /// Who the services are. All that they keep is given to it.
@@ -71,6 +73,7 @@ impl Default for Spec {
             notifications: None,
             cloud: None,
             has_local_disks: false,
+            has_attached_volumes: false,
             keeps_changes: false,
             run_as: None,
             envs: Vec::new(),

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use model::{ByteCount, DiskFormat, Failure, InstanceId, Owner, VolumeId};
 
-use crate::{Cloud, InstanceDescription, NewInstance, NewVolume, Planned, Resource, ResourceKind, Tag};
+use crate::{
+    Attached, Cloud, Connection, Connector, InstanceDescription, NewInstance, NewVolume, Planned, Resource,
+    ResourceKind, Tag,
+};
 
 /// What the cloud holds before.
 #[derive(Debug, Clone)]
@@ -15,6 +18,8 @@ pub struct Ground {
     /// Of other projects, or of nobody.
     pub foreign_instance_ids: Vec<InstanceId>,
     pub foreign_volume_id: VolumeId,
+    /// As a host describes itself to the storage.
+    pub connector: String,
 }
 
 /// Checks all promises of `Cloud`; everything is as before when it returns.
@@ -26,6 +31,7 @@ pub async fn check(cloud: &dyn Cloud, ground: &Ground) {
     check_reading(cloud, ground).await;
     check_volume_snapshots(cloud, ground).await;
     check_volumes_and_instances(cloud, ground).await;
+    check_attachments(cloud, ground).await;
     assert_eq!(resources(cloud, ground).await, before, "everything is as before");
 }
 
@@ -96,6 +102,73 @@ async fn check_volume_snapshots(cloud: &dyn Cloud, ground: &Ground) {
     assert_code(foreign, "VOLUME_NOT_FOUND");
 }
 
+/// A temporary volume of a volume snapshot, as a host reads it.
+async fn check_attachments(cloud: &dyn Cloud, ground: &Ground) {
+    let (owner, mark) = (&ground.owner, tag("cut"));
+    let disk = describe(cloud, ground).await.disks.remove(0);
+    let volume = disk.volume_id.expect("the first disk is a volume");
+    let source = cloud.create_volume_snapshot(owner, volume, &mark).await.expect("a volume snapshot");
+    let temporary = NewVolume {
+        name: "conformance".to_owned(),
+        size: disk.size,
+        volume_type: disk.volume_type,
+        format: disk.format,
+        bootable: false,
+        source: Some(source),
+        image_properties: BTreeMap::new(),
+        tag: tag("temporary"),
+    };
+    let id = cloud.create_volume(owner, &temporary).await.expect("a volume from a volume snapshot");
+    let Attached { attachment_id, connection } =
+        cloud.attach_volume(owner, id, &ground.connector).await.expect("an attachment");
+    let again = cloud.attach_volume(owner, id, &ground.connector).await.expect("the same");
+    assert_eq!(again, Attached { attachment_id: attachment_id.clone(), connection });
+    let unused = cloud.volume_use(owner, id).await.expect("it can be looked at").expect("it is there");
+    assert_eq!((unused.is_free, unused.holders), (false, Vec::new()), "a host has it");
+    let is_it = |all: Vec<Resource>| {
+        all.iter().any(|it| it.kind == ResourceKind::Attachment && it.id == attachment_id)
+    };
+    assert!(is_it(resources(cloud, ground).await), "it is in the ledger");
+    for _ in 0..2 {
+        cloud.detach_volumes(owner, &temporary.tag).await.expect("detached, or so already");
+    }
+    assert!(!is_it(resources(cloud, ground).await), "it is gone when the answer comes");
+    cloud.attach_volume(owner, id, &ground.connector).await.expect("a late one");
+    for _ in 0..2 {
+        cloud.delete_volumes(owner, &temporary.tag).await.expect("deleted with its attachment, or gone");
+    }
+    cloud.delete_volume_snapshots(owner, &mark).await.expect("deleted");
+    let foreign = cloud.attach_volume(owner, ground.foreign_volume_id, &ground.connector).await;
+    assert_code(foreign, "VOLUME_NOT_FOUND");
+}
+
+/// Checks all promises of `Connector` with a volume that is attached to its host; it is disconnected when this returns. What was
+/// read of the volume is given to `read`: the location, and its size.
+///
+/// Panics: a promise is broken.
+pub async fn check_connector(
+    connector: &dyn Connector,
+    connection: &Connection,
+    read: impl Fn(&model::DiskLocation, ByteCount),
+) {
+    let properties = connector.properties().await.expect("a host knows itself");
+    let value: serde_json::Value = serde_json::from_str(&properties).expect("in JSON");
+    assert!(value["host"].as_str().is_some_and(|host| !host.is_empty()), "{properties}");
+    assert_eq!(connector.properties().await.expect("again"), properties, "nothing happened meanwhile");
+    connector.disconnect(connection, None).await.expect("nothing is connected");
+    let connected = connector.connect(connection).await.expect("it is connected");
+    assert_eq!(connector.connect(connection).await.expect("the same"), connected);
+    read(&connected.location, connected.size);
+    for info in [Some(connected.device_info.as_str()), Some(connected.device_info.as_str()), None] {
+        connector.disconnect(connection, info).await.expect("disconnected, or so already");
+    }
+    let nonsense = Connection::from_json(
+        "{\"driver_volume_type\": \"carrier pigeon\", \"secret\": \"hunter2\"}".to_owned(),
+    );
+    let refused = connector.connect(&nonsense).await.expect_err("no way to it is known");
+    assert!(!refused.to_string().contains("hunter2"), "{refused}");
+}
+
 async fn check_volumes_and_instances(cloud: &dyn Cloud, ground: &Ground) {
     let owner = &ground.owner;
     let description = describe(cloud, ground).await;
@@ -105,6 +178,7 @@ async fn check_volumes_and_instances(cloud: &dyn Cloud, ground: &Ground) {
         volume_type: description.disks[0].volume_type.clone(),
         format: DiskFormat::Raw,
         bootable: true,
+        source: None,
         image_properties: BTreeMap::from([("hw_qemu_guest_agent".to_owned(), "yes".to_owned())]),
         tag: tag("volume"),
     };

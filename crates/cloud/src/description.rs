@@ -171,6 +171,9 @@ pub struct Volume {
     pub availability_zone: String,
     pub multiattach: bool,
     pub encrypted: bool,
+    /// What its storage calls the way to it, as `iscsi`, where a datamover reaches it by an attachment only. Absent: datamovers
+    /// reach it and its volume snapshots by themselves.
+    pub connects_by: Option<String>,
 }
 
 /// How a volume hangs on its instance.

@@ -1,10 +1,11 @@
 //! Ports to a cloud: what the controller, dmapi and a datamover each ask of it, and nothing more.
 //!
-//! Three traits, because three services with different rights ask: `Cloud` (the controllers' cloud workers), `Placement`
-//! (dmapi) and `Host` (a datamover, for the instances of its own host). Drivers implement them; nothing above a driver
-//! knows which it has.
+//! Traits by who asks, because services have different rights: `Cloud` (the controllers' cloud workers), `Placement` (dmapi),
+//! `Host` and `Connector` (a datamover, for the instances of its own host, and for volumes that are attached to it). Drivers
+//! implement them; nothing above a driver knows which it has.
 
 pub mod conformance;
+mod connector;
 mod description;
 mod host;
 mod leftover;
@@ -13,6 +14,7 @@ mod notification;
 mod placement;
 mod resources;
 
+pub use connector::{Attached, Connected, Connection, Connector};
 pub use description::{
     Attachment, DiskDescription, Flavor, Image, InstanceDescription, Keypair, Server, ServerGroup, UserData,
     Volume,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use model::{ByteCount, DiskFormat, Failure, InstanceId, Owner, SagaId, VolumeId, VolumeSnapshotId};
 use serde::{Deserialize, Serialize};
 
-use crate::InstanceDescription;
+use crate::{Attached, InstanceDescription};
 
 /// What an effect leaves on its resource: saga, step and branch. Clouds have no idempotency keys and names are not unique.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,6 +48,8 @@ pub struct NewVolume {
     pub volume_type: String,
     pub format: DiskFormat,
     pub bootable: bool,
+    /// What it holds from the beginning; absent: zeroes.
+    pub source: Option<VolumeSnapshotId>,
     /// Of the image that a boot disk came from: without them a guest lacks devices, as the channel of its agent.
     pub image_properties: BTreeMap<String, String>,
     pub tag: Tag,
@@ -88,6 +90,8 @@ pub enum ResourceKind {
     Instance,
     Volume,
     VolumeSnapshot,
+    /// Of a volume, to an instance or a host.
+    Attachment,
     ServerGroup,
     Image,
     Port,
@@ -127,10 +131,19 @@ pub trait Cloud: fmt::Debug + Send + Sync {
     async fn volume_use(&self, owner: &Owner, volume: VolumeId) -> Result<Option<VolumeUse>, Failure>;
     /// Deletes the volume snapshots that bear `tag`.
     async fn delete_volume_snapshots(&self, owner: &Owner, tag: &Tag) -> Result<(), Failure>;
-    /// Makes an empty volume that reads as zeros.
+    /// Makes a volume that reads as its source, or as zeros.
     async fn create_volume(&self, owner: &Owner, volume: &NewVolume) -> Result<VolumeId, Failure>;
-    /// Deletes the volumes that bear `tag`.
+    /// Deletes the volumes that bear `tag`; what `attach_volume` made of them ends first.
     async fn delete_volumes(&self, owner: &Owner, tag: &Tag) -> Result<(), Failure>;
+    /// Lets one host read a volume of ours, which hangs on nothing else. `connector`: as the host described itself.
+    async fn attach_volume(
+        &self,
+        owner: &Owner,
+        volume: VolumeId,
+        connector: &str,
+    ) -> Result<Attached, Failure>;
+    /// Ends what `attach_volume` made of the volumes that bear `tag`.
+    async fn detach_volumes(&self, owner: &Owner, tag: &Tag) -> Result<(), Failure>;
     /// Makes an instance from written volumes.
     async fn create_instance(&self, owner: &Owner, instance: &NewInstance) -> Result<InstanceId, Failure>;
     /// Deletes the instances that bear `tag`; their volumes stay.

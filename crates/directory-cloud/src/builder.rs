@@ -12,7 +12,7 @@ use runtime::Entropy;
 use crate::image;
 use crate::quotas::Quotas;
 use crate::record::{self, DiskRecord, InstanceRecord, Settings};
-use crate::store::{CUTS, INSTANCE_RECORD, INSTANCES, VOLUME_SNAPSHOTS, VOLUMES};
+use crate::store::{ATTACHMENTS, CONNECTIONS, CUTS, INSTANCE_RECORD, INSTANCES, VOLUME_SNAPSHOTS, VOLUMES};
 
 /// The cloud could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +70,8 @@ pub struct NewDirectoryDisk {
     pub image: PathBuf,
     /// Not to be backed up.
     pub excluded: bool,
+    /// A volume that hosts reach by an attachment only.
+    pub by_attachment: bool,
 }
 
 impl Builder {
@@ -126,7 +128,7 @@ impl Builder {
     pub fn build(self) -> Result<(), BuildError> {
         let hosts = self.hosts.iter().map(|host| host.parse()).collect::<Result<Vec<HostName>, _>>()?;
         let (pool, project): (PoolName, ProjectId) = (self.pool.parse()?, self.project.parse()?);
-        for shelf in [INSTANCES, VOLUMES, VOLUME_SNAPSHOTS, CUTS] {
+        for shelf in [INSTANCES, VOLUMES, VOLUME_SNAPSHOTS, ATTACHMENTS, CONNECTIONS, CUTS] {
             let path = self.path.join(shelf);
             fs::create_dir_all(&path).map_err(|source| BuildError::Write { path, source })?;
         }
@@ -192,6 +194,7 @@ impl NewDirectoryInstance {
                 size_bytes: None,
                 file: Some(file),
                 excluded: disk.excluded,
+                by_attachment: disk.by_attachment,
             });
         }
         let record = InstanceRecord {
@@ -216,13 +219,26 @@ impl NewDirectoryDisk {
     #[must_use]
     pub fn new(device: &str, format: DiskFormat, image: &Path) -> Self {
         let volume_id = Some(VolumeId::from_uuid(Entropy.uuid()));
-        Self { volume_id, device: device.to_owned(), format, image: image.to_owned(), excluded: false }
+        Self {
+            volume_id,
+            device: device.to_owned(),
+            format,
+            image: image.to_owned(),
+            excluded: false,
+            by_attachment: false,
+        }
     }
 
     /// The same without a volume: a local disk of the instance's host.
     #[must_use]
     pub fn local(self) -> Self {
         Self { volume_id: None, ..self }
+    }
+
+    /// The same, of a volume that hosts reach by an attachment only.
+    #[must_use]
+    pub fn by_attachment(self) -> Self {
+        Self { by_attachment: true, ..self }
     }
 
     /// As snapshots name it.

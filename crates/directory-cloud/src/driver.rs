@@ -2,15 +2,17 @@
 //! once more, under the lock, before they show it: so a create that runs twice, or twice at once, makes one thing.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use cloud::{
-    Cloud, InstanceDescription, NewInstance, NewVolume, Planned, Resource, ResourceKind, Tag, VolumeUse,
+    Attached, Cloud, InstanceDescription, NewInstance, NewVolume, Planned, Resource, ResourceKind, Tag,
+    VolumeUse,
 };
 use model::{Failure, HostName, InstanceId, Owner, ProjectId, VolumeId, VolumeSnapshotId};
 use runtime::{Clock as _, Entropy, FaultTable, SystemClock};
 
+use crate::attachment;
 use crate::effect::{self, Effects};
 use crate::error::{self, OpenError};
 use crate::image;
@@ -96,6 +98,7 @@ impl Cloud for DirectoryCloud {
                     if let Some(holder) = store.holder(record.id)? {
                         return Err(error::in_use(record.id, &holder.record.name));
                     }
+                    attachment::end(store, &project, record.id, &lock)?;
                     store.root().remove(VOLUMES, &record.id.to_string(), &lock)?;
                     effect::record(store, "delete_volume", record.id, Some(tag.as_str()))?;
                 }
@@ -103,6 +106,31 @@ impl Cloud for DirectoryCloud {
             Ok(())
         });
         delete.await
+    }
+
+    async fn attach_volume(
+        &self,
+        owner: &Owner,
+        volume: VolumeId,
+        connector: &str,
+    ) -> Result<Attached, Failure> {
+        let (project, connector) = (owner.project_id.clone(), connector.to_owned());
+        let attach = move |store: &Store| attachment::begin(store, &project, volume, &connector);
+        self.effects.perform("attach_volume", attach).await
+    }
+
+    async fn detach_volumes(&self, owner: &Owner, tag: &Tag) -> Result<(), Failure> {
+        let (project, tag) = (owner.project_id.clone(), tag.clone());
+        let detach = self.effects.perform("detach_volumes", move |store| {
+            let lock = store.root().lock()?;
+            for record in store.volume_records(&project)? {
+                if record.tag.as_ref() == Some(&tag) {
+                    attachment::end(store, &project, record.id, &lock)?;
+                }
+            }
+            Ok(())
+        });
+        detach.await
     }
 
     async fn create_instance(&self, owner: &Owner, instance: &NewInstance) -> Result<InstanceId, Failure> {
@@ -197,7 +225,14 @@ fn create_volume(store: &Store, project: &ProjectId, volume: &NewVolume) -> Resu
         created_at: SystemClock.now(),
     };
     let folder = store.root().begin(VOLUMES)?;
-    image::create_empty(&folder.path().join(IMAGE), volume.format, volume.size)?;
+    match volume.source {
+        None => image::create_empty(&folder.path().join(IMAGE), volume.format, volume.size)?,
+        Some(source) => {
+            let source = store.open_image(&volume_snapshot_image(store, project, source)?)?;
+            let copied = folder.create(IMAGE).and_then(|image| image::copy(&source, &image));
+            copied.map_err(|source| error::io(format_args!("fill volume {}", record.id), &source))?;
+        }
+    }
     folder.write_text(VOLUME_RECORD, &record::write(&record)?)?;
     let lock = store.root().lock()?;
     if let Some(found) = find()? {
@@ -206,6 +241,16 @@ fn create_volume(store: &Store, project: &ProjectId, volume: &NewVolume) -> Resu
     folder.publish(&record.id.to_string(), &lock)?;
     effect::record(store, "create_volume", record.id, Some(volume.tag.as_str()))?;
     Ok(record.id)
+}
+
+fn volume_snapshot_image(
+    store: &Store,
+    project: &ProjectId,
+    id: VolumeSnapshotId,
+) -> Result<PathBuf, Failure> {
+    let kept = store.volume_snapshot_record(id)?.filter(|record| record.project == *project);
+    kept.ok_or_else(|| error::not_found("VOLUME_SNAPSHOT_NOT_FOUND", "volume snapshot", id))?;
+    Ok(Path::new(VOLUME_SNAPSHOTS).join(id.to_string()).join(IMAGE))
 }
 
 fn create_instance(store: &Store, project: &ProjectId, new: &NewInstance) -> Result<InstanceId, Failure> {
@@ -229,6 +274,7 @@ fn create_instance(store: &Store, project: &ProjectId, new: &NewInstance) -> Res
             size_bytes: Some(kept.size_bytes),
             file: None,
             excluded: false,
+            by_attachment: description.disks.get(index).is_some_and(|old| old.volume.connects_by.is_some()),
         });
     }
     let record = InstanceRecord {
@@ -292,6 +338,10 @@ fn list_resources(store: &Store, project: &ProjectId) -> Result<Vec<Resource>, F
         let (id, name) = (id.to_string(), format!("of {volume_id}"));
         resources.push(Resource { kind: ResourceKind::VolumeSnapshot, id, name, tag });
     }
+    for attachment in store.attachment_records(project)? {
+        let name = format!("of {} to {}", attachment.volume_id, attachment.host);
+        resources.push(Resource { kind: ResourceKind::Attachment, id: attachment.id, name, tag: None });
+    }
     resources.sort();
     Ok(resources)
 }
@@ -304,8 +354,9 @@ fn volume_use(store: &Store, project: &ProjectId, id: VolumeId) -> Result<Option
         (None, Some(instance)) => instance.record.name.clone(),
         (None, None) => return Ok(None),
     };
+    let is_attached = store.attachment_records(project)?.iter().any(|record| record.volume_id == id);
     let holders: Vec<InstanceId> = holder.into_iter().map(|instance| instance.record.id).collect();
-    Ok(Some(VolumeUse { name, is_free: holders.is_empty(), holders }))
+    Ok(Some(VolumeUse { name, is_free: holders.is_empty() && !is_attached, holders }))
 }
 
 /// `vda`, `vdb`, … for disks that the description does not name.

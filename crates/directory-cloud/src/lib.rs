@@ -8,6 +8,8 @@
 //! instances/<any name>/            instance.toml, disk images, `frozen` while the guest is
 //! volumes/<volume id>/             volume.toml, disk.img
 //! volume-snapshots/<snapshot id>/  snapshot.toml, disk.img
+//! attachments/<attachment id>/      attachment.toml: a volume that a host may read
+//! connections/<host>.<attachment id>  there while that host has it connected
 //! cuts/<snapshot id>.<instance id>/  cut.toml, <device>.img: local disks of a running instance
 //! ```
 //!
@@ -25,13 +27,16 @@ mod store;
 mod effect;
 mod quotas;
 
+mod attachment;
 mod builder;
+mod connector;
 mod cut;
 mod driver;
 mod host;
 mod placement;
 
 pub use builder::{BuildError, Builder, NewDirectoryDisk, NewDirectoryInstance};
+pub use connector::DirectoryConnector;
 pub use driver::DirectoryCloud;
 pub use effect::fault_table;
 pub use error::OpenError;

@@ -77,6 +77,9 @@ pub(crate) struct DiskRecord {
     /// Not to be backed up.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) excluded: bool,
+    /// A volume that hosts reach by an attachment only, and so are all that are made of its volume snapshots.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) by_attachment: bool,
 }
 
 /// `cut.toml`.
@@ -105,6 +108,16 @@ pub(crate) struct VolumeRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tag: Option<Tag>,
     pub(crate) created_at: Timestamp,
+}
+
+/// `attachment.toml`: a volume of `volumes/` that a host may read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AttachmentRecord {
+    pub(crate) id: String,
+    pub(crate) project: ProjectId,
+    pub(crate) volume_id: VolumeId,
+    pub(crate) host: HostName,
 }
 
 /// `snapshot.toml`.

@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use crate::error::{self, OpenError};
 use crate::image;
 use crate::record::{
-    self, CutRecord, DiskRecord, InstanceRecord, Settings, VolumeRecord, VolumeSnapshotRecord,
+    self, AttachmentRecord, CutRecord, DiskRecord, InstanceRecord, Settings, VolumeRecord,
+    VolumeSnapshotRecord,
 };
 use crate::root::Root;
 
@@ -18,9 +19,12 @@ pub(crate) const INSTANCES: &str = "instances";
 pub(crate) const VOLUMES: &str = "volumes";
 pub(crate) const VOLUME_SNAPSHOTS: &str = "volume-snapshots";
 pub(crate) const CUTS: &str = "cuts";
+pub(crate) const ATTACHMENTS: &str = "attachments";
+pub(crate) const CONNECTIONS: &str = "connections";
 pub(crate) const INSTANCE_RECORD: &str = "instance.toml";
 pub(crate) const VOLUME_RECORD: &str = "volume.toml";
 pub(crate) const VOLUME_SNAPSHOT_RECORD: &str = "snapshot.toml";
+pub(crate) const ATTACHMENT_RECORD: &str = "attachment.toml";
 pub(crate) const CUT_RECORD: &str = "cut.toml";
 pub(crate) const IMAGE: &str = "disk.img";
 const SETTINGS: &str = "cloud.toml";
@@ -133,7 +137,10 @@ impl Store {
                 volume_type: kept.as_ref().map_or(VOLUME_TYPE, |kept| &kept.volume_type).to_owned(),
                 bootable: index == 0,
                 is_excluded: disk.excluded,
-                volume: kept.map(volume_of).unwrap_or_default(),
+                volume: cloud::Volume {
+                    connects_by: disk.by_attachment.then(|| "directory".to_owned()),
+                    ..kept.map(volume_of).unwrap_or_default()
+                },
                 attachment: Attachment::default(),
             });
         }
@@ -209,6 +216,17 @@ impl Store {
     /// All cuts that stand.
     pub(crate) fn cut_records(&self) -> Result<Vec<CutRecord>, Failure> {
         self.records(CUTS, CUT_RECORD)
+    }
+
+    /// By which hosts reach a volume, by id.
+    pub(crate) fn attachment_records(&self, project: &ProjectId) -> Result<Vec<AttachmentRecord>, Failure> {
+        let mut records: Vec<AttachmentRecord> = self.records(ATTACHMENTS, ATTACHMENT_RECORD)?;
+        records.retain(|record| record.project == *project);
+        Ok(records)
+    }
+
+    pub(crate) fn attachment_record(&self, id: &str) -> Result<Option<AttachmentRecord>, Failure> {
+        self.read(&Path::new(ATTACHMENTS).join(self.plain(id)?).join(ATTACHMENT_RECORD))
     }
 
     /// All volumes of `volumes/`, by id.

@@ -33,6 +33,8 @@ pub enum Error {
     },
     #[error("disk {disk} is {found}, not a regular file")]
     NotRegularFile { disk: String, found: &'static str },
+    #[error("disk {disk} is no block device")]
+    NotBlockDevice { disk: String },
     #[error("disk {disk} is refused as qcow2")]
     FormatRefused {
         disk: String,
@@ -99,6 +101,7 @@ impl Error {
             Self::BitmapMissing { .. } => (Permanent, "DISK_BITMAP_MISSING"),
             Self::Connect { .. } | Self::ExportGone { .. } => (Permanent, "POINT_IN_TIME_LOST"),
             Self::NotRegularFile { .. } => (Permanent, "DISK_NOT_A_FILE"),
+            Self::NotBlockDevice { .. } => (Permanent, "DISK_NOT_A_DEVICE"),
             Self::FormatRefused { .. } => (Permanent, "DISK_FORMAT_REFUSED"),
             Self::InUse { .. } => (Contention, "DISK_IN_USE"),
             Self::ChangedSize { .. } => (Permanent, "DISK_CHANGED_SIZE"),
@@ -131,6 +134,7 @@ impl Error {
             }
             Self::RuntimeDir { .. } => "make state_dir writable for the datamover",
             Self::NotRegularFile { .. } => "nothing was read; find out who put it there",
+            Self::NotBlockDevice { .. } => "nothing was read; storage of this kind is not supported",
             Self::FormatRefused { .. } => "nothing was read; the image must stand alone, see qemu-img info",
             Self::InUse { .. } => "stop what uses it, or wait",
             Self::ChangedSize { .. } => "compare it with qemu-img info, and refresh the cloud's record",

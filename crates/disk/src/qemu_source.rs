@@ -6,7 +6,7 @@ use model::{DiskLocation, ImageFile, RbdImage};
 
 use crate::Error;
 use crate::server::Access;
-use crate::source_file::{OpenImage, open_image};
+use crate::source_file::{OpenImage, open_device, open_image};
 
 /// The value of `--image-opts`, and the files that it speaks of.
 #[derive(Debug)]
@@ -23,6 +23,11 @@ impl QemuSource {
     pub(crate) fn open(location: &DiskLocation, access: Access) -> Result<Self, Error> {
         match location {
             DiskLocation::File(image) => Ok(of_image(open_image(image, access)?, image)),
+            DiskLocation::Device(path) => {
+                // qemu asks the device for its size and its alignment: a driver of its own.
+                let options = "driver=raw,file.driver=host_device,file.filename=/proc/self/fd/0".to_owned();
+                Ok(Self { options, file: Some(open_device(path, access)?), backing: None })
+            }
             DiskLocation::Rbd(image) => Ok(Self { options: rbd_options(image), file: None, backing: None }),
             DiskLocation::Export(_) => unreachable!("an export is served already"),
         }

@@ -84,7 +84,7 @@ impl Server {
             nbd::Options { dirty_bitmap: dirty_bitmap.map(str::to_owned), ..nbd::Options::default() };
         match location {
             DiskLocation::Export(export) => Self::join(location, export, options).await,
-            DiskLocation::File(_) | DiskLocation::Rbd(_) => {
+            DiskLocation::File(_) | DiskLocation::Rbd(_) | DiskLocation::Device(_) => {
                 Self::launch(opener, location, access, options).await
             }
         }

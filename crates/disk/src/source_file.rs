@@ -1,5 +1,5 @@
 //! A disk's files, opened by us before qemu is asked: regular files, reached through no link, judged by our own header
-//! reader.
+//! reader; or one block device, which has no header.
 //!
 //! The descriptor of the image becomes the child's standard input, that of its backing file the child's descriptor 4, and
 //! qemu opens `/proc/self/fd/0` and `/proc/self/fd/4`. So the files that were judged are the files that are used, even if
@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use model::{DiskFormat, ImageFile};
@@ -53,6 +54,25 @@ pub(crate) fn open_image(image: &ImageFile, access: Access) -> Result<OpenImage,
         (Some(backing), Some(dir)) => Some(open_backing(&image.path, &backing, dir)?),
     };
     Ok(OpenImage { file, backing })
+}
+
+/// Opens a block device. Its path may be a link: storage has names of its own for its devices.
+///
+/// Errors: `File`, `NotBlockDevice`, `InUse`.
+pub(crate) fn open_device(path: &Path, access: Access) -> Result<File, Error> {
+    let mode = match access {
+        Access::Read => OFlags::RDONLY,
+        Access::Write => OFlags::RDWR,
+    };
+    let flags = mode | FLAGS.difference(OFlags::NOFOLLOW);
+    let opened = open(path, flags, Mode::empty());
+    let file = File::from(opened.map_err(|errno| file_error(path, errno.into()))?);
+    let kind = file.metadata().map_err(|error| file_error(path, error))?.file_type();
+    if !kind.is_block_device() {
+        return Err(Error::NotBlockDevice { disk: name(path) });
+    }
+    lock(path, &file, access)?;
+    Ok(file)
 }
 
 /// Opens a backing file below `dir`, through no link. It must stand alone.

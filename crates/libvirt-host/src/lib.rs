@@ -10,10 +10,12 @@
 //!               │            ├ watch: room, paused guests
 //!               │            └ leftovers: what is there of them, told and removed
 //!               └─ Volumes  Cinder's volumes and their snapshots ── rbd ──── Ceph
+//!  BrickConnector           volumes that Cinder attached to us ──── holdfast-brick ── os-brick
 //! ```
 
 mod agent;
 mod bitmaps;
+mod brick;
 mod ceph;
 mod cuts;
 mod domain;
@@ -34,6 +36,7 @@ mod virsh;
 mod volumes;
 mod watch;
 
+pub use brick::{BrickConnector, BrickSettings};
 pub use ceph::Cluster;
 pub use error::Error;
 pub use examine::{examine, examine_guests};

@@ -2,13 +2,14 @@
 //!
 //! Nothing secret is ever an argument: other users of the host may see them.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
 use model::ByteCount;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::process::Command;
 
 use crate::Error;
@@ -19,7 +20,8 @@ const COMPLAINT_LENGTH_MAX: u64 = 4096;
 /// One run of a program.
 #[derive(Debug)]
 pub(crate) struct Tool {
-    program: &'static str,
+    program: Cow<'static, str>,
+    input: Option<Vec<u8>>,
     arguments: Vec<OsString>,
     timeout: Duration,
     answer_length_max: ByteCount,
@@ -27,7 +29,19 @@ pub(crate) struct Tool {
 
 impl Tool {
     pub(crate) const fn new(program: &'static str, timeout: Duration, answer_length_max: ByteCount) -> Self {
-        Self { program, arguments: Vec::new(), timeout, answer_length_max }
+        let program = Cow::Borrowed(program);
+        Self { program, input: None, arguments: Vec::new(), timeout, answer_length_max }
+    }
+
+    /// One that the config names.
+    pub(crate) const fn named(program: String, timeout: Duration, answer_length_max: ByteCount) -> Self {
+        let program = Cow::Owned(program);
+        Self { program, input: None, arguments: Vec::new(), timeout, answer_length_max }
+    }
+
+    /// What it reads from its standard input; it may be secret.
+    pub(crate) fn input(self, input: Vec<u8>) -> Self {
+        Self { input: Some(input), ..self }
     }
 
     pub(crate) fn args(mut self, arguments: impl IntoIterator<Item: AsRef<OsStr>>) -> Self {
@@ -39,26 +53,31 @@ impl Tool {
     ///
     /// Errors: the `Tool…` ones. Cancel safe: the program is killed; what it had asked of others goes on.
     pub(crate) async fn run(self) -> Result<String, Error> {
-        let mut command = Command::new(self.program);
+        let mut command = Command::new(self.program.as_ref());
         command
             .args(&self.arguments)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LC_ALL", "C")
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        let failed = |source| Error::Tool { program: self.program.to_owned(), source };
+        let program = self.program.to_string();
+        let failed = |source| Error::Tool { program: program.clone(), source };
         let mut child = command.spawn().map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => Error::ToolMissing { program: self.program.to_owned() },
+            io::ErrorKind::NotFound => Error::ToolMissing { program: program.clone() },
             _ => failed(source),
         })?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let limit = self.answer_length_max.0;
+        let (stdin, limit) = (child.stdin.take(), self.answer_length_max.0);
         let ended = async {
-            let (answer, complaint) = tokio::try_join!(read_answer(stdout, limit), read_complaint(stderr))?;
+            let (answer, complaint, ()) = tokio::try_join!(
+                read_answer(stdout, limit),
+                read_complaint(stderr),
+                give(stdin, self.input.as_deref())
+            )?;
             Ok((child.wait().await?, answer, complaint))
         };
         let ended = tokio::time::timeout(self.timeout, ended).await;
@@ -80,8 +99,17 @@ impl Tool {
     /// The command as an operator would type it.
     fn words(&self) -> String {
         let arguments = self.arguments.iter().map(|argument| argument.to_string_lossy());
-        let words: Vec<_> = std::iter::once(self.program.into()).chain(arguments).collect();
+        let words: Vec<_> = std::iter::once(self.program.clone()).chain(arguments).collect();
         words.join(" ")
+    }
+}
+
+/// A program that ends without reading it all says why by itself.
+async fn give(to: Option<impl AsyncWrite + Unpin>, input: Option<&[u8]>) -> io::Result<()> {
+    let (Some(mut to), Some(input)) = (to, input) else { return Ok(()) };
+    match to.write_all(input).await {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -137,6 +165,12 @@ mod tests {
         assert!(error.starts_with("ls /nonexistent; true was refused: ls: "), "{error}");
         let missing = make("holdfast-no-such-program", LONG).run().await.unwrap_err();
         assert_eq!(missing.failure().code, "HOST_TOOL_MISSING");
+    }
+
+    #[tokio::test]
+    async fn what_is_secret_goes_to_the_standard_input() {
+        assert_eq!(make("cat", LONG).input(b"hunter2".to_vec()).run().await.unwrap(), "hunter2");
+        make("true", LONG).input(vec![7; 1 << 20]).run().await.unwrap();
     }
 
     #[tokio::test]

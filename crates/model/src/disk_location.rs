@@ -12,6 +12,8 @@ pub enum DiskLocation {
     File(ImageFile),
     /// An image in a Ceph cluster, or a snapshot of one.
     Rbd(RbdImage),
+    /// A block device of this host.
+    Device(PathBuf),
     /// An NBD export that somebody on this host serves: the hypervisor, of a running instance.
     Export(NbdExport),
 }
@@ -60,7 +62,7 @@ impl DiskLocation {
     pub const fn format(&self) -> Option<DiskFormat> {
         match self {
             Self::File(file) => Some(file.format),
-            Self::Rbd(_) => Some(DiskFormat::Raw),
+            Self::Rbd(_) | Self::Device(_) => Some(DiskFormat::Raw),
             Self::Export(_) => None,
         }
     }
@@ -71,6 +73,7 @@ impl fmt::Display for DiskLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(file) => write!(f, "{}", file.path.display()),
+            Self::Device(path) => write!(f, "{}", path.display()),
             Self::Rbd(RbdImage { pool, image, snapshot, .. }) => match snapshot {
                 Some(snapshot) => write!(f, "rbd:{pool}/{image}@{snapshot}"),
                 None => write!(f, "rbd:{pool}/{image}"),

@@ -4,6 +4,8 @@
 mod assemble;
 mod topology;
 
+use std::collections::BTreeMap;
+
 use cloud::InstanceDescription;
 use futures::future::try_join_all;
 use futures::try_join;
@@ -13,7 +15,7 @@ use openstack::Service::{Compute, Image, Network};
 use crate::calls::Calls;
 use crate::wire::nova::{self, Server};
 use crate::wire::{cinder, neutron};
-use crate::{instances, refusals, states, volumes};
+use crate::{attachments, instances, refusals, states, volumes};
 
 /// All that was read.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ struct Collected {
     server: Server,
     attachments: Vec<nova::VolumeAttachment>,
     volumes: Vec<cinder::Volume>,
+    /// What the storage calls the way to each volume, where a datamover reaches it by an attachment only.
+    connects_by: BTreeMap<VolumeId, String>,
     interfaces: Vec<nova::Interface>,
     ports: Vec<neutron::Port>,
     floating_ips: Vec<neutron::FloatingIp>,
@@ -91,11 +95,13 @@ async fn collect(
     let port_ids = ports.iter().map(|port| port.id.clone()).collect();
     let floating_ips = topology::list_by(calls, "floatingips", "port_id", &port_ids);
     let (volumes, floating_ips) = try_join!(try_join_all(volumes), floating_ips)?;
-    let topology = topology::read(calls, &ports, &interfaces, &floating_ips).await?;
+    let topology = topology::read(calls, &ports, &interfaces, &floating_ips);
+    let (topology, connects_by) = try_join!(topology, read_ways(calls, &server, &volumes))?;
     Ok(Collected {
         server,
         attachments,
         volumes,
+        connects_by,
         interfaces,
         ports,
         floating_ips,
@@ -134,6 +140,23 @@ pub(crate) async fn find_volume(
     volumes::find(calls, id).await?.filter(is_own).ok_or_else(|| {
         Failure::permanent("VOLUME_NOT_FOUND", format!("there is no volume {id} (in this project)"))
     })
+}
+
+async fn read_ways(
+    calls: &Calls,
+    server: &Server,
+    volumes: &[cinder::Volume],
+) -> Result<BTreeMap<VolumeId, String>, Failure> {
+    let server_id = server.id.to_string();
+    let holds =
+        volumes.iter().flat_map(|volume| volume.attachments.iter().map(move |hold| (volume.id, hold)));
+    let own = holds.filter(|(_, hold)| hold.server_id == server_id && !hold.attachment_id.is_empty());
+    let ways =
+        own.map(
+            |(id, hold)| async move { Ok::<_, Failure>((id, attachments::connects_by(calls, hold).await?)) },
+        );
+    let ways = try_join_all(ways).await?.into_iter();
+    Ok(ways.filter_map(|(id, way)| Some((id, way?))).collect())
 }
 
 async fn read_keypair(calls: &Calls, server: &Server) -> Result<Option<nova::WireKeypair>, Failure> {

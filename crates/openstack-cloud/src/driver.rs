@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cloud::{Cloud, InstanceDescription, NewInstance, NewVolume, Planned, Resource, Tag, VolumeUse};
+use cloud::{
+    Attached, Cloud, InstanceDescription, NewInstance, NewVolume, Planned, Resource, Tag, VolumeUse,
+};
 use model::{Failure, InstanceId, Owner, VolumeId, VolumeSnapshotId};
 use openstack::Service::Compute;
 use tokio::sync::Semaphore;
 
 use crate::calls::Calls;
 use crate::wire::nova::Server;
-use crate::{Sessions, describe, instances, ledger, quotas, snapshots, volumes};
+use crate::{Sessions, attachments, describe, instances, ledger, quotas, snapshots, volumes};
 
 /// What the driver has to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +91,21 @@ impl Cloud for OpenStackCloud {
 
     async fn delete_volumes(&self, owner: &Owner, tag: &Tag) -> Result<(), Failure> {
         volumes::delete(&self.calls(owner).await?, tag).await
+    }
+
+    async fn attach_volume(
+        &self,
+        owner: &Owner,
+        volume: VolumeId,
+        connector: &str,
+    ) -> Result<Attached, Failure> {
+        let calls = self.calls(owner).await?;
+        describe::find_volume(&calls, owner, volume).await?;
+        attachments::attach(&calls, volume, connector).await
+    }
+
+    async fn detach_volumes(&self, owner: &Owner, tag: &Tag) -> Result<(), Failure> {
+        attachments::detach_tagged(&self.calls(owner).await?, tag).await
     }
 
     async fn create_instance(&self, owner: &Owner, instance: &NewInstance) -> Result<InstanceId, Failure> {

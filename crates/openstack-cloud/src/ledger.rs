@@ -42,11 +42,12 @@ const fn listing(kind: ResourceKind, service: Service, path: &'static str, key: 
     Listing { kind, service, path, key }
 }
 
-const LISTINGS: [Listing; 11] = [
+const LISTINGS: [Listing; 12] = [
     listing(ResourceKind::Instance, Service::Compute, "/servers/detail", "servers"),
     listing(ResourceKind::ServerGroup, Service::Compute, "/os-server-groups", "server_groups"),
     listing(ResourceKind::Volume, Service::BlockStorage, "/volumes/detail", "volumes"),
     listing(ResourceKind::VolumeSnapshot, Service::BlockStorage, "/snapshots/detail", "snapshots"),
+    listing(ResourceKind::Attachment, Service::BlockStorage, "/attachments", "attachments"),
     listing(ResourceKind::Image, Service::Image, "/images?limit=100", "images"),
     listing(ResourceKind::Port, Service::Network, "/ports", "ports"),
     listing(ResourceKind::FloatingIp, Service::Network, "/floatingips", "floatingips"),

@@ -13,6 +13,7 @@ mod describe;
 mod refusals;
 mod states;
 
+mod attachments;
 mod instances;
 mod ports;
 mod snapshots;

@@ -9,13 +9,13 @@ use openstack::Service::BlockStorage;
 use serde_json::json;
 
 use crate::calls::{Calls, wait};
-use crate::tags;
 use crate::wire::cinder::{Volume, VolumeBody};
+use crate::{attachments, tags};
 
 const AVAILABLE_MAX: Duration = Duration::from_secs(300);
 const GONE_MAX: Duration = Duration::from_secs(300);
 
-/// Makes an empty volume. Ready to be written, and bootable if it shall be, when this returns.
+/// Makes a volume, empty or from its source. Ready to be written, and bootable if it shall be, when this returns.
 pub(crate) async fn create(calls: &Calls, new: &NewVolume) -> Result<VolumeId, Failure> {
     let (failed, sound): (Vec<Volume>, Vec<Volume>) =
         tagged(calls, &new.tag).await?.into_iter().partition(|found| found.status.contains("error"));
@@ -31,6 +31,9 @@ pub(crate) async fn create(calls: &Calls, new: &NewVolume) -> Result<VolumeId, F
                 "size": gib(new.size),
                 "metadata": tags::metadata(&BTreeMap::new(), &new.tag),
             });
+            if let Some(source) = new.source {
+                volume["snapshot_id"] = json!(source);
+            }
             if !new.volume_type.is_empty() {
                 volume["volume_type"] = json!(new.volume_type);
             }
@@ -82,7 +85,7 @@ pub(crate) const fn gib(size: ByteCount) -> u64 {
     if whole == 0 { 1 } else { whole }
 }
 
-async fn tagged(calls: &Calls, tag: &Tag) -> Result<Vec<Volume>, Failure> {
+pub(crate) async fn tagged(calls: &Calls, tag: &Tag) -> Result<Vec<Volume>, Failure> {
     let mut all: Vec<Volume> = calls.list(BlockStorage, "/volumes/detail".to_owned(), "volumes").await?;
     all.retain(|volume| tags::is_tagged(&volume.metadata, tag));
     Ok(all)
@@ -121,6 +124,8 @@ async fn remove(calls: &Calls, volume: &Volume) -> Result<(), Failure> {
             other => Some(other),
         })
     };
+    // A volume of ours that hangs on a host, and not on an instance, hangs on nobody's wish but ours.
+    attachments::detach(calls, id).await?;
     match wait(GONE_MAX, "VOLUME_SLOW", &what, settled).await? {
         None => return Ok(()),
         Some(found) if found.status == "in-use" => return Err(in_use(&found)),

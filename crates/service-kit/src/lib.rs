@@ -14,6 +14,7 @@ mod host;
 mod management;
 pub mod metrics;
 mod run;
+pub mod sealing;
 pub mod telemetry;
 mod watchdog;
 

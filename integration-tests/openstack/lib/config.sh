@@ -170,6 +170,17 @@ C
     guarded cinder
     notifying
 }
+# A second backend in a process of its own, beside the first: storage that is reached by an attachment only.
+cinder_other_config() {
+    cat <<C
+[DEFAULT]
+enabled_backends = other
+[other]
+volume_driver = loop_volumes.LoopVolumes
+volume_backend_name = other
+loop_volumes_dir = $STATE/cinder/loop-volumes
+C
+}
 neutron_config() {
     cat <<C
 [DEFAULT]
@@ -243,6 +254,8 @@ write_configs() {
     (
         umask 077
         for part in keystone glance placement cinder neutron; do "${part}_config" >"$dir/$part.conf"; done
+        cinder_other_config >"$dir/cinder-other.conf"
+        install -D -m 0644 "$HERE/lib/loop_volumes.py" "$dir/python/loop_volumes.py"
         nova_config >"$dir/nova-compute.conf"
         { nova_config; stored_in nova; stored_in nova_api api_database; } >"$dir/nova.conf"
         for part in ml2 linuxbridge dhcp l3 metadata; do neutron_part $part >"$dir/$part.ini"; done
@@ -274,6 +287,7 @@ instances_dir = "$STATE/nova/instances"
 image = "guest"
 flavor = "small"
 flavor_diskless = "diskless"
+volume_type_other = "other"
 network = "external"
 
 [ceph]

@@ -132,6 +132,9 @@ start_link() {
 state_of() { # state_of SERVICE NOUN: whether OpenStack says that its part of that name is up
     admin "$2" service list --service "$1" -f value -c State | grep -x up >/dev/null
 }
+backend_is_up() { # backend_is_up NAME: of Cinder
+    admin volume service list --service cinder-volume -f value -c Host -c State | grep "@$1 up\$" >/dev/null
+}
 # A service counts as up some seconds before its host can take instances: the scheduler also wants a compute node to map to
 # a cell, and what it has to offer in Placement.
 host_is_mapped() {
@@ -148,6 +151,8 @@ start_openstack() {
     start neutron-server neutron-server --config-file "$dir/neutron.conf" --config-file "$dir/ml2.ini"
     for part in nova-api nova-conductor nova-scheduler; do start $part $part --config-file "$dir/nova.conf"; done
     for part in cinder-api cinder-scheduler cinder-volume; do start $part $part --config-file "$dir/cinder.conf"; done
+    start cinder-other env PYTHONPATH="$dir/python" cinder-volume --config-file "$dir/cinder.conf" \
+        --config-file "$dir/cinder-other.conf"
     start_wsgi placement $P_PLACEMENT /usr/bin/placement-api OS_PLACEMENT_CONFIG_DIR="$dir"
     await 180 nova-api answers $P_NOVA
     await 180 neutron-server answers $P_NEUTRON
@@ -158,12 +163,18 @@ start_openstack() {
     await 180 glance answers $P_GLANCE
     await 180 cinder-api answers $P_CINDER
     await 240 nova-compute state_of nova-compute compute
-    await 240 cinder-volume state_of cinder-volume volume
+    await 240 cinder-volume backend_is_up rbd
+    await 240 cinder-other backend_is_up other
     await 240 neutron-linuxbridge agents_alive
     await 240 nova-compute host_is_mapped
 }
 
-seed() { once seeded fill_cloud; }
+# Each filling has its mark: a cloud that was made before there was the second gets it at its next start.
+seed() {
+    once seeded fill_cloud
+    once seeded-other fill_other
+}
+fill_other() { admin volume type show other || admin volume type create other --property volume_backend_name=other --public; }
 fill_cloud() {
     local have
     [ -s "$STATE/guest.qcow2" ] || "$HERE/guest/build" "$STATE/guest.qcow2" || return 1

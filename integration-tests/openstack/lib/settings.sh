@@ -21,7 +21,7 @@ GATEWAY=198.18.204.1 SUBNET=198.18.204.0/24 POOL=start=198.18.204.10,end=198.18.
 
 # Start order of the services; they stop in the opposite one.
 SERVICES="rabbitmq mariadb memcached ceph-mon ceph-mgr ceph-osd keystone glance placement virtlogd libvirtd
-nova-api nova-conductor nova-scheduler cinder-api cinder-scheduler cinder-volume neutron-server
+nova-api nova-conductor nova-scheduler cinder-api cinder-scheduler cinder-volume cinder-other neutron-server
 neutron-linuxbridge neutron-dhcp neutron-l3 neutron-metadata nova-compute"
 
 log() { printf '%s  %s\n' "$(date +%T)" "$*"; }

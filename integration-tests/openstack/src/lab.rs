@@ -29,6 +29,8 @@ pub struct Lab {
     pub flavor: String,
     pub flavor_diskless: String,
     pub network: String,
+    /// The type of volumes of storage that is reached by an attachment only. None of a cloud that others run.
+    pub volume_type_other: Option<String>,
     /// Environment of the administrator, as in an `openrc`.
     pub admin: BTreeMap<String, String>,
     pub ceph: Ceph,

@@ -101,7 +101,19 @@ impl Project {
 
     /// Makes an empty volume and attaches it to a server.
     pub fn attach_new_volume(&self, server: &str, name: &str) -> Result<String> {
-        let volume = self.create_one(&["volume", "create", "--size", "1", name])?;
+        self.attach_new_volume_of(server, name, None)
+    }
+
+    /// The same, of another volume type than the cloud's own choice.
+    pub fn attach_new_volume_of(
+        &self,
+        server: &str,
+        name: &str,
+        volume_type: Option<&str>,
+    ) -> Result<String> {
+        let of_type = volume_type.map(|name| ["--type", name]);
+        let of_type = of_type.as_ref().map_or(&[][..], |words| words);
+        let volume = self.create_one(&[&["volume", "create", "--size", "1", name], of_type].concat())?;
         self.wait_for_status(&["volume"], &volume, "available")?;
         self.run(&["server", "add", "volume", server, &volume])?;
         self.wait_for_status(&["volume"], &volume, "in-use")?;

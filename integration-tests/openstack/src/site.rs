@@ -220,9 +220,11 @@ fn ceph_conf(lab: &Lab, run_as: Option<&RunAs>, folder: &Path) -> Result<PathBuf
 
 fn datamover_section(lab: &Lab, scratch: &ScratchFolder, ceph_conf: &Path) -> String {
     let ceph = &lab.ceph;
+    let brick = concat!(env!("CARGO_MANIFEST_DIR"), "/../../services/datamover/brick/holdfast-brick");
     format!(
         "[cloud]\nkind = \"openstack\"\ninstances_path = {:?}\nscratch_dir = {:?}\n\n\
-         [[cloud.ceph]]\nconf = {:?}\nuser = \"{}\"\npool = \"{}\"\n",
+         [[cloud.ceph]]\nconf = {:?}\nuser = \"{}\"\npool = \"{}\"\n\n\
+         [cloud.brick]\ncommand = [{brick:?}]\n",
         lab.instances_dir,
         scratch.path(),
         ceph_conf,

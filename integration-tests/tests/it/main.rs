@@ -1,6 +1,7 @@
 //! The whole, with real processes around a real broker, on real disks. Each test has a Holdfast of its own.
 
 mod actor_panics;
+mod attached_volumes;
 mod commits;
 mod corruption;
 mod dead_letters;

@@ -73,6 +73,8 @@ pub struct OpenstackSection {
     pub scratch_free_min_mib: Option<u32>,
     #[serde(default)]
     pub ceph: Vec<CephSection>,
+    /// Absent: volumes that are reached by an attachment only are refused.
+    pub brick: Option<Box<BrickSection>>,
 }
 
 /// `[[cloud.ceph]]`: a cluster of volumes that this host reaches.
@@ -87,6 +89,23 @@ pub struct CephSection {
     pub pool: String,
     /// Cinder's `rbd_secret_uuid`: tells clusters apart whose monitors have the same addresses.
     pub secret_uuid: Option<String>,
+}
+
+/// `[cloud.brick]`: the helper that connects what Cinder attached to this host.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrickSection {
+    /// The program, perhaps behind `sudo -n`.
+    pub command: Vec<String>,
+    /// How os-brick becomes root where the program is not; absent: `sudo`.
+    pub root_helper: Option<String>,
+    /// Of this host, in the storage network.
+    pub my_ip: Option<String>,
+    /// Nova's `oslo_concurrency.lock_path`; absent: `/var/lock/nova`.
+    pub lock_path: Option<String>,
+    /// As Nova's `libvirt.volume_use_multipath`.
+    #[serde(default)]
+    pub multipath: bool,
 }
 
 /// `[[target]]`: a backup target this host reaches.
@@ -182,6 +201,11 @@ impl Config {
         }
         if let CloudSection::Openstack(OpenstackSection { scratch_free_min_mib: Some(0), .. }) = self.cloud {
             return Err("cloud.scratch_free_min_mib must be at least 1".to_owned());
+        }
+        if let CloudSection::Openstack(OpenstackSection { brick: Some(brick), .. }) = &self.cloud
+            && brick.command.first().is_none_or(String::is_empty)
+        {
+            return Err("cloud.brick.command must name a program".to_owned());
         }
         self.bus.to_bus_config("check").map_err(|error| service_kit::telemetry::Chain(&error).to_string())?;
         Ok(())

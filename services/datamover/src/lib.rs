@@ -9,6 +9,7 @@
 
 pub mod actors;
 pub mod config;
+pub mod connections;
 pub mod ctl;
 pub mod examine;
 pub mod handlers;

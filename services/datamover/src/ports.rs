@@ -8,6 +8,7 @@ use model::HostName;
 use runtime::Clock;
 
 use crate::actors::{LeaseKeeper, ThawTimer};
+use crate::connections::Connections;
 use crate::journal::JournalHandle;
 use crate::pipeline::Means;
 use crate::replies::Replies;
@@ -17,6 +18,7 @@ use crate::replies::Replies;
 pub struct Ports {
     pub host_name: HostName,
     pub host: Arc<dyn Host>,
+    pub connections: Connections,
     pub means: Means,
     pub journal: JournalHandle,
     pub clock: Arc<dyn Clock>,

@@ -1,13 +1,14 @@
 //! What is joined to what. The only file that knows which cloud driver there is.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bus::{AcceptFrom, Consume, Session};
 use bus_config::{queue, user};
 use chunk_store::FileKeys;
-use cloud::Host;
-use libvirt_host::{Cluster, HostSettings, LibvirtHost, Scratch};
+use cloud::{Connector, Host};
+use libvirt_host::{BrickConnector, BrickSettings, Cluster, HostSettings, LibvirtHost, Scratch};
 use model::{ByteCount, Check, Failure, InstanceId};
 use runtime::{Clock, Entropy, FaultTable, SystemClock};
 use service_kit::actors::{BusSession, Consuming, QueueConsumer};
@@ -19,7 +20,8 @@ use crate::actors::{
     Beats, CommandHandler, CtlHandler, Drain, LeaseKeeper, ResultSender, ThawTimer, TransferSupervisor,
     send_all, start_registrar,
 };
-use crate::config::{CephSection, CloudSection, Config, OpenstackSection};
+use crate::config::{BrickSection, CephSection, CloudSection, Config, OpenstackSection};
+use crate::connections::Connections;
 use crate::ctl;
 use crate::journal::{Journal, JournalHandle};
 use crate::limits::ByteBudget;
@@ -42,9 +44,12 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
         Journal::open(&config.state_dir, Arc::clone(&clock)).map_err(|error| failed(&error.failure()))?;
     let journal = JournalHandle::new(journal);
     let host = open_host(&config).await?;
+    let connections =
+        Connections::open(&config.state_dir, open_connector(&config)?).map_err(|failure| failed(&failure))?;
     let (thaw_timer, thaw_orders) = ThawTimer::new();
     thaw_orders.start(&service, Arc::clone(&host), journal.clone(), Arc::clone(&clock))?;
 
+    connections.take_up().await.map_err(|failure| failed(&failure))?;
     let keys = FileKeys::open(&config.key_file).map_err(|error| failed(&error.failure()))?;
     let bus_config = config
         .bus
@@ -70,6 +75,7 @@ pub async fn start(service: Service, config: Config) -> Result<(), StartError> {
     let ports = Arc::new(Ports {
         host_name: config.host.clone(),
         host,
+        connections,
         means: make_means(&config, keys, Arc::clone(&clock)),
         journal,
         clock,
@@ -183,24 +189,51 @@ async fn open_host(config: &Config) -> Result<Arc<dyn Host>, StartError> {
             return Ok(Arc::new(host));
         }
     };
-    let faults = config
-        .drill_file
-        .as_deref()
-        .map_or_else(|| directory_cloud::fault_table(path), FaultTable::from_file);
-    match directory_cloud::DirectoryHost::open(path, config.host.clone(), faults) {
+    match directory_cloud::DirectoryHost::open(path, config.host.clone(), directory_faults(config, path)) {
         Ok(host) => Ok(Arc::new(host)),
         Err(error) => Err(StartError::failed(Chain(&error).to_string())),
     }
+}
+
+fn open_connector(config: &Config) -> Result<Arc<dyn Connector>, StartError> {
+    match &config.cloud {
+        CloudSection::Directory { path } => {
+            let faults = directory_faults(config, path);
+            let opened = directory_cloud::DirectoryConnector::open(path, config.host.clone(), faults);
+            Ok(Arc::new(opened.map_err(|error| StartError::failed(Chain(&error).to_string()))?))
+        }
+        CloudSection::Openstack(section) => {
+            Ok(Arc::new(BrickConnector::new(brick_settings(config, section))))
+        }
+    }
+}
+
+fn brick_settings(config: &Config, section: &OpenstackSection) -> Option<BrickSettings> {
+    let BrickSection { command, root_helper, my_ip, lock_path, multipath } = *section.brick.clone()?;
+    Some(BrickSettings { command, host: config.host.clone(), root_helper, my_ip, lock_path, multipath })
+}
+
+fn directory_faults(config: &Config, path: &Path) -> FaultTable {
+    let drill = config.drill_file.as_deref();
+    drill.map_or_else(|| directory_cloud::fault_table(path), FaultTable::from_file)
 }
 
 /// Looks at the host as the driver knows it.
 pub(crate) async fn examine_host(config: &Config) -> Vec<Check> {
     match &config.cloud {
         CloudSection::Directory { path } => vec![checks::folder("cloud", "CLOUD_FOLDER_UNUSABLE", path)],
-        CloudSection::Openstack(section) => match host_settings(config, section) {
-            Ok(settings) => libvirt_host::examine(&settings).await,
-            Err(error) => vec![Check::of("host", Err::<String, _>(error.failure()))],
-        },
+        CloudSection::Openstack(section) => {
+            let mut checks = match host_settings(config, section) {
+                Ok(settings) => libvirt_host::examine(&settings).await,
+                Err(error) => vec![Check::of("host", Err::<String, _>(error.failure()))],
+            };
+            // Off is how most hosts are: a snapshot that needs it says so.
+            if let Some(settings) = brick_settings(config, section) {
+                let told = BrickConnector::new(Some(settings)).properties().await;
+                checks.push(Check::of("storage other than Ceph", told.map(|_| "os-brick answers")));
+            }
+            checks
+        }
     }
 }
 

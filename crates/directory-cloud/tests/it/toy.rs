@@ -125,6 +125,7 @@ pub(crate) fn make_volume(tag_text: &str, format: DiskFormat) -> NewVolume {
         volume_type: "fast".to_owned(),
         format,
         bootable: true,
+        source: None,
         image_properties: std::collections::BTreeMap::new(),
         tag: tag(tag_text),
     }

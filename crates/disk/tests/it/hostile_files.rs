@@ -166,3 +166,25 @@ async fn a_program_that_is_not_qemu_nbd_fails_at_once_with_what_it_said() {
     assert_eq!(failure.code, "DISK_OPEN_FAILED");
     assert!(failure.message.len() < 8192, "the words are bounded");
 }
+
+/// Only root may have a loop device.
+#[tokio::test]
+async fn a_block_device_is_read_as_raw_and_nothing_else_is_taken_for_one() {
+    let bench = Bench::new();
+    // Its header is a guest's, and means nothing.
+    let mut bytes = vec![7; 1 << 20];
+    bytes[..4].copy_from_slice(b"QFI\xfb");
+    let file = bench.make_raw("file", &bytes);
+    let made = Command::new("/usr/sbin/losetup").args(["--find", "--show"]).arg(&file).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let device = PathBuf::from(String::from_utf8(made.stdout).unwrap().trim());
+    let reader = bench.opener.read(&DiskLocation::Device(device.clone()), SIZE).await.unwrap();
+    let read = reader.read(0, SIZE.0).await.unwrap();
+    reader.close().await.unwrap();
+    assert!(Command::new("/usr/sbin/losetup").arg("--detach").arg(&device).status().unwrap().success());
+    assert!(read == bytes);
+    for path in [file, PathBuf::from("/dev/zero"), bench.path("")] {
+        let failure = bench.refusal(&DiskLocation::Device(path), SIZE).await;
+        assert_eq!(failure.code, "DISK_NOT_A_DEVICE", "{failure}");
+    }
+}

@@ -68,7 +68,9 @@ fn disks(collected: &Collected) -> Result<Vec<DiskDescription>, Failure> {
     let mut disks = Vec::new();
     for attachment in attachments {
         let volume = by_id.get(&attachment.volume_id).expect("each attached volume was read");
-        disks.push(volume_disk(server, attachment, volume)?);
+        let mut disk = volume_disk(server, attachment, volume)?;
+        disk.volume.connects_by = collected.connects_by.get(&volume.id).cloned();
+        disks.push(disk);
     }
     disks.sort_by(|a, b| (a.device.len(), &a.device).cmp(&(b.device.len(), &b.device)));
     let root = server.root_device_name.as_deref().map(short);
@@ -112,6 +114,7 @@ fn volume_disk(
             availability_zone: volume.availability_zone.clone(),
             multiattach: volume.multiattach,
             encrypted: volume.encrypted,
+            connects_by: None, // another service's answer
         },
         attachment: Attachment {
             id: hold.map(|hold| hold.attachment_id.clone()).unwrap_or_default(),

@@ -67,6 +67,36 @@ pub(crate) struct Snapshot {
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
+#[derive(Deserialize)]
+pub(crate) struct AttachmentBody {
+    pub(crate) attachment: FullAttachment,
+}
+
+/// No `Debug`: what it says of the connection may hold passwords.
+#[derive(Deserialize)]
+pub(crate) struct FullAttachment {
+    pub(crate) id: String,
+    #[serde(default)]
+    pub(crate) connection_info: Value,
+}
+
+impl FullAttachment {
+    /// The kind of the connection; `None`: there is none yet.
+    pub(crate) fn driver_volume_type(&self) -> Option<String> {
+        Some(self.connection_info.get("driver_volume_type")?.as_str()?.to_owned())
+    }
+}
+
+/// Of a listing.
+#[derive(Debug, Deserialize)]
+pub(crate) struct AttachmentRow {
+    pub(crate) id: String,
+    /// Empty: it is attached to a host alone.
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) instance: String,
+    pub(crate) volume_id: VolumeId,
+}
+
 /// `/os-quota-sets/PROJECT?usage=True`: also the project's id is in it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct QuotaSetBody {

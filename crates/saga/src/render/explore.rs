@@ -104,6 +104,10 @@ fn forget_counts(mut state: SagaState) -> SagaState {
     for branch in state.steps.iter_mut().flatten() {
         branch.attempt = branch.attempt.min(1);
         branch.undo_attempt = branch.undo_attempt.min(1);
+        // A compensation that was skipped is as one that was done: without this the states double with each step.
+        if branch.status == Status::Skipped && branch.undo_attempt > 0 {
+            branch.status = Status::Undone;
+        }
         // Asked only of branches that may yet prove that they left nothing.
         branch.tainted &=
             matches!(branch.status, Status::Running | Status::Waiting | Status::Failed | Status::Stuck);

@@ -20,6 +20,7 @@ fn make_volume(tag: &str) -> NewVolume {
         volume_type: String::new(),
         format: DiskFormat::Raw,
         bootable: true,
+        source: None,
         image_properties: BTreeMap::from([("hw_qemu_guest_agent".to_owned(), "yes".to_owned())]),
         tag: Tag::from_text(tag),
     }
@@ -38,6 +39,7 @@ async fn the_cloud_keeps_all_promises_of_the_port() -> Result<()> {
         instance_id: server.parse()?,
         foreign_instance_ids: vec![InstanceId::from_uuid(Entropy.uuid())],
         foreign_volume_id: VolumeId::from_uuid(Entropy.uuid()),
+        connector: r#"{"host": "holdfast-conformance", "ip": "127.0.0.1"}"#.to_owned(),
     };
     conformance::check(&account.cloud(), &ground).await;
     drop(phase);

@@ -22,6 +22,7 @@ mod leaving;
 mod local_disks;
 mod mixed_disks;
 mod notifications;
+mod other_storage;
 mod partial;
 mod placement;
 mod protecting;

@@ -18,6 +18,7 @@ use proto::cmd::v1 as cmd;
 use proto::convert::{self, Malformed};
 use proto::rep::v1 as rep;
 use proto::rep::v1::job_succeeded::Result as Answer;
+use service_kit::sealing;
 
 use crate::app::{self, trusts::TrustBook};
 
@@ -41,6 +42,8 @@ pub enum CloudCommand {
     DeleteVolumeSnapshots(cmd::DeleteVolumeSnapshots),
     CreateVolume(cmd::CreateVolume),
     DeleteVolume(cmd::DeleteVolume),
+    AttachVolume(cmd::AttachVolume),
+    DetachVolumes(cmd::DetachVolumes),
     CreateInstance(cmd::CreateInstance),
     DeleteInstance(cmd::DeleteInstance),
     CheckRestorePlan(cmd::CheckRestorePlan),
@@ -82,6 +85,8 @@ impl CloudCommand {
             DeleteVolumeSnapshots,
             CreateVolume,
             DeleteVolume,
+            AttachVolume,
+            DetachVolumes,
             CreateInstance,
             DeleteInstance,
             CheckRestorePlan,
@@ -101,6 +106,8 @@ impl CloudCommand {
             Self::DeleteVolumeSnapshots(it) => (&it.project_id, &it.user_id),
             Self::CreateVolume(it) => (&it.project_id, &it.user_id),
             Self::DeleteVolume(it) => (&it.project_id, &it.user_id),
+            Self::AttachVolume(it) => (&it.project_id, &it.user_id),
+            Self::DetachVolumes(it) => (&it.project_id, &it.user_id),
             Self::CreateInstance(it) => (&it.project_id, &it.user_id),
             Self::DeleteInstance(it) => (&it.project_id, &it.user_id),
             Self::CheckRestorePlan(it) => (&it.project_id, &it.user_id),
@@ -185,6 +192,8 @@ impl CloudJobs {
             }
             CloudCommand::CreateVolume(command) => self.create_volume(command).await?,
             CloudCommand::DeleteVolume(command) => self.delete_volumes(command).await.map(done)?,
+            CloudCommand::AttachVolume(command) => self.attach_volume(command).await?,
+            CloudCommand::DetachVolumes(command) => self.detach_volumes(command).await.map(done)?,
             CloudCommand::CreateInstance(command) => self.create_instance(command).await?,
             CloudCommand::DeleteInstance(command) => self.delete_instances(command).await.map(done)?,
             CloudCommand::CheckRestorePlan(command) => self.check_restore_plan(command).await.map(done)?,
@@ -228,10 +237,22 @@ impl CloudJobs {
             volume_type: command.volume_type.clone(),
             format,
             bootable: command.bootable,
+            source: convert::optional_id("volume_snapshot_id", &command.volume_snapshot_id)
+                .map_err(invalid)?,
             image_properties: command.image_properties.clone(),
             tag: Tag::from_text(&command.tag),
         };
         self.cloud.create_volume(&owner(&command.project_id, &command.user_id)?, &volume).await.map(created)
+    }
+
+    /// What the storage says of the connection goes no further than its seal.
+    async fn attach_volume(&self, command: &cmd::AttachVolume) -> Result<Answer, Failure> {
+        let volume = convert::id("volume_id", &command.volume_id).map_err(invalid)?;
+        let connector = String::from_utf8_lossy(&command.connector);
+        let owner = owner(&command.project_id, &command.user_id)?;
+        let attached = self.cloud.attach_volume(&owner, volume, &connector).await?;
+        let sealed = sealing::seal(&command.public_key, attached.connection.expose_json().as_bytes())?;
+        Ok(Answer::VolumeAttached(rep::VolumeAttached { attachment_id: attached.attachment_id, sealed }))
     }
 
     async fn create_instance(&self, command: &cmd::CreateInstance) -> Result<Answer, Failure> {
@@ -257,8 +278,15 @@ impl CloudJobs {
         self.cloud.check_quotas(&owner(&command.project_id, &command.user_id)?, &plan).await
     }
 
-    /// Codes: `ORIGINAL_EXISTS`, `NAME_TAKEN`.
+    /// Codes: `VOLUME_NOT_WRITABLE`, `ORIGINAL_EXISTS`, `NAME_TAKEN`.
     async fn check_restore_plan(&self, command: &cmd::CheckRestorePlan) -> Result<(), Failure> {
+        if !command.unwritable_disks.is_empty() {
+            let message = format!(
+                "volumes of storage that is reached by an attachment only cannot be written yet: {}; restore the other instances,                  and take the bytes of these from the target (docs/target-format.md)",
+                command.unwritable_disks.join(", ")
+            );
+            return Err(Failure::permanent("VOLUME_NOT_WRITABLE", message));
+        }
         let instances = self.cloud.list_instances(&owner(&command.project_id, &command.user_id)?).await?;
         let by_id: BTreeMap<String, &str> = instances
             .iter()

@@ -26,6 +26,12 @@ impl CloudJobs {
         self.remove(command.looks_twice, || self.cloud.delete_volumes(&owner, &tag)).await
     }
 
+    pub(super) async fn detach_volumes(&self, command: &cmd::DetachVolumes) -> Result<(), Failure> {
+        let owner = owner(&command.project_id, &command.user_id)?;
+        let tag = Tag::from_text(&command.tag);
+        self.remove(command.looks_twice, || self.cloud.detach_volumes(&owner, &tag)).await
+    }
+
     pub(super) async fn delete_instances(&self, command: &cmd::DeleteInstance) -> Result<(), Failure> {
         let owner = owner(&command.project_id, &command.user_id)?;
         let tag = Tag::from_text(&command.tag);

@@ -13,6 +13,7 @@ use super::clearing::{ClearingBegun, TaggedBase};
 use super::leftover_sweep::hosts::{HostLeftover, HostThing};
 use super::leftover_sweep::{Kind, Leftover, Tagged};
 use super::remote::Command;
+use super::snapshot_create::HostConnector;
 use super::{Output, records};
 
 /// The answer of a worker.
@@ -36,10 +37,13 @@ pub fn fits(command: &Command, answer: &Answer) -> bool {
             matches!(answer, Wire::ManifestVerified(it) if is_digest(&it.manifest_digest))
         }
         C::WriteDisk(_) => matches!(answer, Wire::DiskWritten(_)),
+        C::DescribeConnector(_) => connector(&output).is_some(),
+        C::AttachVolume(_) => attached(&output).is_some_and(|sealed| !sealed.is_empty()),
         C::ListTagged(_) => matches!(answer, Wire::TaggedListed(_)),
         C::ListLeftovers(_) => matches!(answer, Wire::LeftoversListed(_)),
         C::DeleteVolumeSnapshots(_)
         | C::DeleteVolume(_)
+        | C::DetachVolumes(_)
         | C::DeleteInstance(_)
         | C::CheckRestorePlan(_)
         | C::CheckQuotas(_)
@@ -163,6 +167,22 @@ pub(super) fn instance(output: &Output) -> Option<InstanceDescription> {
 pub(super) fn created<Id: std::str::FromStr>(output: &Output) -> Option<Id> {
     match output {
         Output::Remote(Wire::Created(created)) => created.resource_id.parse().ok(),
+        _ => None,
+    }
+}
+
+pub(super) fn connector(output: &Output) -> Option<HostConnector> {
+    let Output::Remote(Wire::ConnectorDescribed(described)) = output else { return None };
+    Some(HostConnector {
+        host: described.host.parse().ok()?,
+        properties: String::from_utf8(described.properties.clone()).ok()?,
+        public_key: described.public_key.clone(),
+    })
+}
+
+pub(super) fn attached(output: &Output) -> Option<Vec<u8>> {
+    match output {
+        Output::Remote(Wire::VolumeAttached(attached)) => Some(attached.sealed.clone()),
         _ => None,
     }
 }

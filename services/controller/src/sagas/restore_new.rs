@@ -112,7 +112,7 @@ fn pin_snapshot() -> Step<RestoreNew> {
 
 // check_plan
 
-/// Refuses with `ORIGINAL_EXISTS` or `NAME_TAKEN`, naming the instance.
+/// Refuses with `ORIGINAL_EXISTS` or `NAME_TAKEN`, naming the instance, or with `VOLUME_NOT_WRITABLE`, naming disks and types.
 fn check_plan() -> Step<RestoreNew> {
     Step::new("check_plan")
         .action(|ctx: &Ctx, _| {
@@ -122,6 +122,7 @@ fn check_plan() -> Step<RestoreNew> {
                 project_id: ctx.params.project_id.to_string(),
                 user_id: user_id(ctx),
                 absent_instance_ids: originals.filter(|_| ctx.params.one_click).collect(),
+                unwritable_disks: unwritable_disks(ctx.facts),
                 new_names: instances.iter().map(|instance| instance.new_name.clone()).collect(),
                 ..Default::default()
             };
@@ -129,6 +130,19 @@ fn check_plan() -> Step<RestoreNew> {
         })
         .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
         .deadline(budget::CLOUD_CALL_DEADLINE)
+}
+
+/// Their new volumes would be of the same type, and so of the same storage.
+fn unwritable_disks(facts: &Facts) -> Vec<String> {
+    let disks = facts.instances().iter().flat_map(|instance| {
+        instance.description.disks_to_back_up().map(move |disk| (&instance.description.name, disk))
+    });
+    let unwritable = disks.filter_map(|(instance, disk)| {
+        let kind = disk.volume.connects_by.as_ref()?;
+        let (device, volume_type) = (&disk.device, &disk.volume_type);
+        Some(format!("disk {device} of instance {instance} (volume type {volume_type}, {kind})"))
+    });
+    unwritable.collect()
 }
 
 // check_quotas

@@ -8,6 +8,7 @@
 //! | `begin` | the snapshot is `executing` | `end_snapshot`: `error` or `cancelled`, workload free, a fact told |
 //! | `describe_instances` | nothing; `Facts` know the instances | - |
 //! | `check_quotas` | nothing; refuses what the project's quotas have no room for | - |
+//! | `describe_connectors` | nothing; `Facts` know the hosts of volumes that are reached by an attachment only | - |
 //! | `acquire_lineage_leases` | leases, and lineages of disks never seen before | `release_lineage_leases` |
 //! | `write_first_records` | folders and records on the target | `remove_records`: what was not there before |
 //! | `freeze_guests` | frozen file systems, for 20 s at most | `thaw_guests` |
@@ -15,12 +16,15 @@
 //! | `create_volume_snapshots` | volume snapshots in the cloud, tagged | `delete_volume_snapshots` |
 //! | `thaw_guests` | nothing; settles the freeze on both paths | - |
 //! | `describe_instances_again`, `check_instances` | the snapshot is `uploading` | - |
+//! | `create_temporary_volumes` | of volumes that are reached by an attachment only: one from each volume snapshot, tagged | `delete_temporary_volumes` |
+//! | `attach_temporary_volumes` | their attachments to the host that reads them | `detach_temporary_volumes` |
 //! | `transfer_disks` | packs and a manifest per disk, which no snapshot names yet | `purge_transfers` |
 //! | the second round | the same, for instances whose point in time was lost | the same |
 //! | `verify_manifests` | nothing | - |
 //! | **`record_snapshot`** | the pivot: the snapshot is `available` | never |
 //! | `write_final_records` | markers and final records on the target | |
 //! | `end_cuts_keeping_changes` | hypervisors as they were, but for their records of changes | |
+//! | `delete_temporary_volumes` | the cloud without them and their attachments | |
 //! | `delete_volume_snapshots`, `delete_earlier_bases` | the cloud as it was, but for kept bases | |
 //! | `find_orphaned_bases`, `delete_orphaned_bases` | no bases of disks that left the workload | |
 //! | `purge_left_out_transfers`, `end_left_out_cuts`, `remove_left_out_records` | nothing of instances that failed | |
@@ -30,6 +34,9 @@
 //! Guests are frozen only while the cloud cuts; hours of transfer come after the thaw. Cuts and volume snapshots go only
 //! after the pivot: until then they are the one copy of the point in time. Where the storage can list what changed since a
 //! volume snapshot, that one is kept as the base of the next snapshot, and the base before it goes.
+//!
+//! A temporary volume is made and attached after the thaw: storage may take minutes for it, or hours where it copies. The
+//! transfer connects it on its host and disconnects it at its end, whatever that is; so it is disconnected before it is detached.
 //!
 //! The second round. Users go on using their instances: they attach a disk while the cloud cuts, or stop the instance while
 //! its disks are on their way. Then this instance has no point in time any more, and it never goes on with other bytes: all
@@ -52,6 +59,7 @@ mod given_over;
 mod left_out;
 mod prepare;
 mod round;
+mod temporary;
 mod transfer;
 
 use std::time::Duration;
@@ -66,6 +74,7 @@ use super::clearing::TaggedBase;
 use super::{Output, Request};
 use given_over::GivenOver;
 use round::{Round, RoundFacts};
+pub use temporary::HostConnector;
 
 /// The definition.
 #[derive(Debug)]
@@ -102,7 +111,7 @@ pub struct Facts {
 
 impl Saga for SnapshotCreate {
     const KIND: &'static str = "snapshot_create";
-    const VERSION: u32 = 4;
+    const VERSION: u32 = 5;
     const DEADLINE: Duration = budget::JOB_DEADLINE;
     type Params = Params;
     type Facts = Facts;
@@ -114,6 +123,7 @@ impl Saga for SnapshotCreate {
             .step(prepare::begin())
             .step(prepare::describe_instances())
             .step(prepare::check_quotas())
+            .step(temporary::describe_connectors(Round::First))
             .step(prepare::acquire_lineage_leases())
             .step(prepare::write_first_records())
             .step(cut::freeze_guests(Round::First))
@@ -122,12 +132,16 @@ impl Saga for SnapshotCreate {
             .step(cut::thaw_guests(Round::First))
             .step(cut::describe_instances_again(Round::First))
             .step(cut::check_instances(Round::First))
+            .step(temporary::create_temporary_volumes(Round::First))
+            .step(temporary::attach_temporary_volumes(Round::First))
             .step(transfer::transfer_disks(Round::First))
             // The second round, for instances whose point in time was lost: mostly none.
             .step(again::purge_lost_transfers())
             .step(again::end_lost_cuts())
+            .step(again::delete_lost_temporary_volumes())
             .step(again::delete_lost_volume_snapshots())
             .step(again::describe_lost_instances())
+            .step(temporary::describe_connectors(Round::Again))
             .step(again::acquire_lineage_leases_again())
             .step(again::write_first_records_again())
             .step(cut::freeze_guests(Round::Again))
@@ -136,6 +150,8 @@ impl Saga for SnapshotCreate {
             .step(cut::thaw_guests(Round::Again))
             .step(cut::describe_instances_again(Round::Again))
             .step(cut::check_instances(Round::Again))
+            .step(temporary::create_temporary_volumes(Round::Again))
+            .step(temporary::attach_temporary_volumes(Round::Again))
             .step(transfer::transfer_disks(Round::Again))
             // All instances have a point in time, and all their disks are stored.
             .step(transfer::verify_manifests())
@@ -143,6 +159,8 @@ impl Saga for SnapshotCreate {
             .forward(commit::write_final_records())
             .forward(commit::end_cuts_keeping_changes(Round::First))
             .forward(commit::end_cuts_keeping_changes(Round::Again))
+            .forward(commit::delete_temporary_volumes(Round::First))
+            .forward(commit::delete_temporary_volumes(Round::Again))
             .forward(commit::delete_volume_snapshots(Round::First))
             .forward(commit::delete_volume_snapshots(Round::Again))
             .forward(commit::delete_earlier_bases())

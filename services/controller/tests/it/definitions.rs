@@ -63,7 +63,7 @@ fn partial_cases_of<'a>(
     worlds.iter().map(|make_world| Case { make_world: *make_world, ..snapshot_case(params) }).collect()
 }
 
-const PARTIAL_WORLDS: [fn() -> World; 9] = [
+const PARTIAL_WORLDS: [fn() -> World; 12] = [
     || World::with_a_break("describe_instance", "INSTANCE_IN_ERROR"),
     || World::with_a_break("freeze_guest", "INSTANCE_NOT_FOUND"),
     || World::with_a_break("cut_disks", "CUT_FAILED"),
@@ -73,6 +73,9 @@ const PARTIAL_WORLDS: [fn() -> World; 9] = [
     || World::with_a_break("transfer_disk", "POINT_IN_TIME_LOST"),
     || World::with_a_break("verify_manifest", "PACK_MISSING"),
     World::with_a_loss_and_a_break,
+    || World::with_a_break("describe_connector", "CONNECTOR_OFF"),
+    || World::with_a_break("create_volume", "VOLUME_FAILED"),
+    || World::with_a_break("attach_volume", "ATTACHMENT_FAILED"),
 ];
 
 fn in_turn(mut world: World) -> World {
@@ -81,7 +84,7 @@ fn in_turn(mut world: World) -> World {
 }
 
 /// The same of a serial workload, whose first instance fails.
-const SERIAL_WORLDS: [fn() -> World; 9] = [
+const SERIAL_WORLDS: [fn() -> World; 12] = [
     || in_turn(PARTIAL_WORLDS[0]()),
     || in_turn(PARTIAL_WORLDS[1]()),
     || in_turn(PARTIAL_WORLDS[2]()),
@@ -91,6 +94,9 @@ const SERIAL_WORLDS: [fn() -> World; 9] = [
     || in_turn(PARTIAL_WORLDS[6]()),
     || in_turn(PARTIAL_WORLDS[7]()),
     || in_turn(PARTIAL_WORLDS[8]()),
+    || in_turn(PARTIAL_WORLDS[9]()),
+    || in_turn(PARTIAL_WORLDS[10]()),
+    || in_turn(PARTIAL_WORLDS[11]()),
 ];
 
 fn make_serial() -> World {

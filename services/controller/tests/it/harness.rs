@@ -396,7 +396,7 @@ macro_rules! decode {
 
 pub(crate) fn decode(type_name: &str, body: &[u8]) -> Command {
     decode!(type_name, body, DescribeInstance CreateVolumeSnapshot DeleteVolumeSnapshots CreateVolume DeleteVolume
-        CreateInstance DeleteInstance CheckRestorePlan CheckQuotas RevokeTrust ListTagged WriteRecords RemoveRecords
+        AttachVolume DetachVolumes DescribeConnector CreateInstance DeleteInstance CheckRestorePlan CheckQuotas RevokeTrust ListTagged WriteRecords RemoveRecords
         DropChanges FreezeGuest ThawGuest CutDisks EndCut TransferDisk
         PurgeTransfer VerifyManifest WriteDisk AbortWrite ListLeftovers RemoveLeftover)
 }

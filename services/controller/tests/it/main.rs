@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
+mod attached;
 mod definitions;
 mod engine;
 mod facts;
@@ -19,5 +20,7 @@ mod replies;
 mod rest;
 mod second_round;
 mod stopping;
+
 mod world;
 mod world_leaving;
+mod world_volumes;

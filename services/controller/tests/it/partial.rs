@@ -9,12 +9,15 @@ use crate::harness::{Harness, Sent, play_until};
 use crate::world::{World, make_uuid};
 
 /// Every verb with which an instance may fail, with a code that is its own.
-const BREAKS: [(&str, &str); 8] = [
+const BREAKS: [(&str, &str); 11] = [
     ("describe_instance", "INSTANCE_IN_ERROR"),
+    ("describe_connector", "CONNECTOR_OFF"),
     ("freeze_guest", "INSTANCE_NOT_FOUND"),
     ("cut_disks", "CUT_FAILED"),
     ("create_volume_snapshot", "VOLUME_IN_ERROR"),
     ("thaw_guest", "HOST_NOT_ENROLLED"),
+    ("create_volume", "VOLUME_FAILED"),
+    ("attach_volume", "ATTACHMENT_FAILED"),
     ("transfer_disk", "SOURCE_READ_FAILED"),
     ("transfer_disk", "POINT_IN_TIME_LOST"),
     ("verify_manifest", "PACK_MISSING"),

@@ -28,7 +28,7 @@ use uuid::Uuid;
 /// What lies about, by name, with the id it was made with.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct World {
-    things: BTreeMap<String, Uuid>,
+    pub(super) things: BTreeMap<String, Uuid>,
     /// Whether guests let themselves be frozen.
     pub(crate) has_agent: bool,
     /// Guests that were thawed: a thaw told again tells the same.
@@ -54,6 +54,10 @@ pub(crate) struct World {
     pub(crate) on_hosts: Vec<rep::HostLeftover>,
     /// How often each cut was made.
     cut_counts: BTreeMap<String, u32>,
+    /// Whose each volume snapshot and temporary volume is, by its id: the number of the instance.
+    pub(super) owners: BTreeMap<String, u128>,
+    /// The volume snapshot that each temporary volume was made of, by its name among the things.
+    pub(super) sources: BTreeMap<String, String>,
     drawn: u128,
 }
 
@@ -70,7 +74,8 @@ pub(crate) fn make_uuid(number: u128) -> Uuid {
     Uuid::from_u128(0x018f_3c1e_6f3a_7c52_9d7e_0000_0000_0000 + number)
 }
 
-/// The description of instance `id`: volumes named after it; the third disk is local, and so are those behind the fourth.
+/// The description of instance `id`: volumes named after it, the second of which is reached by an attachment only where there
+/// is a third disk; the third disk is local, and so are those behind the fourth.
 pub(crate) fn make_instance(id: InstanceId, disk_count: u128) -> InstanceDescription {
     make_instance_with(id, disk_count, 0)
 }
@@ -90,7 +95,10 @@ fn make_instance_with(id: InstanceId, disk_count: u128, shift: u128) -> Instance
             volume_type: "fast".to_owned(),
             bootable: index == 0,
             is_excluded: false,
-            volume: cloud::Volume::default(),
+            volume: cloud::Volume {
+                connects_by: (index == 1 && disk_count > 2).then(|| "iscsi".to_owned()),
+                ..cloud::Volume::default()
+            },
             attachment: cloud::Attachment::default(),
         }
     });
@@ -182,6 +190,13 @@ impl World {
                 let volume = it.volume_id.parse::<Uuid>().unwrap().as_u128() & 0xffff;
                 broken.verb == "create_volume_snapshot" && volume / 16 == number
             }
+            Command::DescribeConnector(it) => broken.verb == "describe_connector" && it.instance_id == id,
+            Command::CreateVolume(it) => {
+                broken.verb == "create_volume" && self.owners.get(&it.volume_snapshot_id) == Some(&number)
+            }
+            Command::AttachVolume(it) => {
+                broken.verb == "attach_volume" && self.owners.get(&it.volume_id) == Some(&number)
+            }
             Command::ThawGuest(it) => broken.verb == "thaw_guest" && it.instance_id == id,
             Command::TransferDisk(it) => {
                 let is_local = it.volume_snapshot_id.is_empty();
@@ -208,10 +223,12 @@ impl World {
                 let description = serde_json::to_vec(&instance).unwrap();
                 Answer::InstanceDescribed(rep::InstanceDescribed { description })
             }
-            Command::CreateVolumeSnapshot(it) => self.create(format!("volume snapshot {}", it.tag)),
-            Command::DeleteVolumeSnapshots(it) => self.remove(&format!("volume snapshot {}", it.tag)),
-            Command::CreateVolume(it) => self.create(format!("volume {}", it.tag)),
-            Command::DeleteVolume(it) => self.remove(&format!("volume {}", it.tag)),
+            Command::CreateVolumeSnapshot(_)
+            | Command::DeleteVolumeSnapshots(_)
+            | Command::CreateVolume(_)
+            | Command::DeleteVolume(_)
+            | Command::AttachVolume(_)
+            | Command::DetachVolumes(_) => self.change_volumes(command),
             Command::CreateInstance(it) => self.create(format!("instance {}", it.tag)),
             Command::DeleteInstance(it) => self.remove(&format!("instance {}", it.tag)),
             Command::CheckRestorePlan(_) | Command::CheckQuotas(_) | Command::RevokeTrust(_) => done(),
@@ -255,6 +272,11 @@ impl World {
                 self.create(cut);
                 Answer::DisksCut(rep::DisksCut { moment: LocalMoment::Cut.into() })
             }
+            Command::DescribeConnector(_) => Answer::ConnectorDescribed(rep::ConnectorDescribed {
+                host: "host-a".to_owned(),
+                properties: b"{}".to_vec(),
+                public_key: b"key of host-a".to_vec(),
+            }),
             Command::EndCut(it) => self.remove(&format!("cut {} {}", it.instance_id, it.snapshot_id)),
             Command::TransferDisk(it) => {
                 self.lineages.insert(it.lineage_id.clone(), it.instance_id.clone());
@@ -264,6 +286,10 @@ impl World {
                         self.things.contains_key(&cut) && it.local_moment() == LocalMoment::Cut,
                         "{it:?}"
                     );
+                }
+                if !it.sealed.is_empty() {
+                    let volume = String::from_utf8(it.sealed.clone()).unwrap();
+                    assert!(self.things.contains_key(&format!("attachment {volume}")), "{it:?}");
                 }
                 self.create(format!("transfer {} {}", it.lineage_id, it.snapshot_id));
                 Answer::DiskTransferred(rep::DiskTransferred {
@@ -401,7 +427,7 @@ impl World {
         Answer::Created(rep::Created { resource_id: id.to_string() })
     }
 
-    fn remove(&mut self, name: &str) -> Answer {
+    pub(super) fn remove(&mut self, name: &str) -> Answer {
         self.things.remove(name);
         done()
     }
@@ -459,6 +485,6 @@ fn digest(of: &str) -> Vec<u8> {
     blake3::hash(of.as_bytes()).as_bytes().to_vec()
 }
 
-fn done() -> Answer {
+pub(super) fn done() -> Answer {
     Answer::Done(rep::Done {})
 }

@@ -2,6 +2,7 @@
 
 mod abort_write;
 mod cut_disks;
+mod describe_connector;
 mod drop_changes;
 mod end_cut;
 mod freeze_guest;

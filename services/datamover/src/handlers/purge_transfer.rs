@@ -1,4 +1,4 @@
-//! Takes a transfer back: bars it, waits until nothing of it runs here, removes its objects and its journals. Under a lease,
+//! Takes a transfer back: bars it, waits until nothing of it runs here, disconnects what it had connected, removes its objects and its journals. Under a lease,
 //! as the transfer had: after a purge another transfer of the same snapshot may come, with objects of the same names.
 
 use async_trait::async_trait;
@@ -34,6 +34,7 @@ impl PurgeTransfer {
     async fn purge(&self, job: &Job) -> Outcome {
         if let Some(transfer) = self.transfer_job_id {
             job.bar_and_stop(transfer).await?;
+            job.ports.connections.disconnect(transfer).await.map_err(Halt::failed)?;
         }
         let target = job.ports.means.targets.open(self.target_id).await.map_err(Halt::failed)?;
         let target = Fenced::around(target, job.control.clone());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cloud::{Base, Moment, SourceQuery};
+use cloud::{Base, Connected, Moment, SourceDisk, SourceQuery};
 use model::{ByteCount, LineageId, SnapshotId, TargetId};
 use proto::cmd::v1 as cmd;
 use proto::common::v1::LocalMoment;
@@ -23,6 +23,8 @@ pub(super) struct TransferDisk {
     target_id: TargetId,
     lineage_id: LineageId,
     chunk_size: ByteCount,
+    /// How to connect the temporary volume that holds the point in time; empty: the host finds the disk by itself.
+    sealed: Vec<u8>,
 }
 
 impl TransferDisk {
@@ -47,15 +49,46 @@ impl TransferDisk {
             target_id: convert::id("target_id", &message.target_id)?,
             lineage_id: convert::id("lineage_id", &message.lineage_id)?,
             chunk_size: ByteCount(chunk_size),
+            sealed: message.sealed.clone(),
         })
     }
 
     async fn transfer(&self, job: &Job) -> Outcome {
+        let host = &job.ports.host;
+        let source = host.source_disk(&self.source).await.map_err(Halt::effect_free)?;
+        let moment = HeldMoment { host: Arc::clone(host), source: self.source.clone() };
+        self.back_up(job, source, Some(moment)).await
+    }
+
+    /// The same of a volume that is connected for this job alone, and disconnected whatever comes of it.
+    async fn transfer_connected(&self, job: &Job) -> Outcome {
+        let connections = &job.ports.connections;
+        // No attempt knows what one before it could not end.
+        connections.disconnect(job.id).await.map_err(Halt::failed)?;
+        let outcome = match connections.connect(job.id, &self.sealed).await {
+            Ok(Connected { location, size, .. }) => {
+                let (changes, full_read_reason) = (None, None);
+                let source = SourceDisk { location, size, changes, full_read_reason, keeps_changes: false };
+                // A volume of ours: nobody takes its point in time away.
+                self.back_up(job, source, None).await
+            }
+            Err(failure) => Err(Halt::failed(failure)),
+        };
+        match (outcome, connections.disconnect(job.id).await) {
+            (Ok(_), Err(failure)) => Err(Halt::failed(failure)),
+            (outcome, Ok(())) => outcome,
+            (outcome, Err(failure)) => {
+                tracing::warn!(%failure, "a volume is still connected; the next attempt or the purge disconnects it");
+                outcome
+            }
+        }
+    }
+
+    async fn back_up(&self, job: &Job, source: SourceDisk, moment: Option<HeldMoment>) -> Outcome {
         let ports = &job.ports;
-        let source = ports.host.source_disk(&self.source).await.map_err(Halt::effect_free)?;
         let backup = Backup {
             source,
-            moment: Some(HeldMoment { host: Arc::clone(&ports.host), source: self.source.clone() }),
+            moment,
             target_id: self.target_id,
             lineage_id: self.lineage_id,
             snapshot_id: self.source.snapshot_id,
@@ -88,7 +121,12 @@ impl Work for TransferDisk {
     }
 
     async fn run(&self, job: &Job) -> Outcome {
-        self.transfer(job).await.map_err(|halt| {
+        let outcome = if self.sealed.is_empty() {
+            self.transfer(job).await
+        } else {
+            self.transfer_connected(job).await
+        };
+        outcome.map_err(|halt| {
             halt.about(&format!(
                 "failed to transfer disk {} of instance {} for snapshot {}",
                 self.source.disk_id, self.source.instance_id, self.source.snapshot_id

@@ -14,6 +14,7 @@ use proto::convert::{self, Header, Malformed};
 
 use super::abort_write::AbortWrite;
 use super::cut_disks::CutDisks;
+use super::describe_connector::DescribeConnector;
 use super::drop_changes::DropChanges;
 use super::end_cut::EndCut;
 use super::freeze_guest::FreezeGuest;
@@ -75,6 +76,7 @@ pub fn parse(type_name: &str, body: &[u8]) -> Result<(Header, Box<dyn Work>), Re
         "holdfast.cmd.v1.FreezeGuest" => with(type_name, body, FreezeGuest::parse),
         "holdfast.cmd.v1.ThawGuest" => with(type_name, body, ThawGuest::parse),
         "holdfast.cmd.v1.CutDisks" => with(type_name, body, CutDisks::parse),
+        "holdfast.cmd.v1.DescribeConnector" => with(type_name, body, DescribeConnector::parse),
         "holdfast.cmd.v1.DropChanges" => with(type_name, body, DropChanges::parse),
         "holdfast.cmd.v1.EndCut" => with(type_name, body, EndCut::parse),
         "holdfast.cmd.v1.TransferDisk" => with(type_name, body, TransferDisk::parse),
@@ -108,6 +110,7 @@ headed!(
     FreezeGuest,
     ThawGuest,
     CutDisks,
+    DescribeConnector,
     DropChanges,
     EndCut,
     TransferDisk,

@@ -263,6 +263,7 @@ resend_ms = 500
             volume_type: "plain".to_owned(),
             format: DiskFormat::Raw,
             bootable: true,
+            source: None,
             image_properties: std::collections::BTreeMap::new(),
             tag: Tag::new(SagaId::from_uuid(Entropy.uuid()), "create_volumes", 0),
         };

@@ -33,6 +33,7 @@ fn collected(captured: &Value) -> Collected {
         server: read(captured, "server"),
         attachments: read(captured, "attachments"),
         volumes: read(captured, "volumes"),
+        connects_by: BTreeMap::new(),
         interfaces: read(captured, "interfaces"),
         ports: read(captured, "ports"),
         floating_ips: read(captured, "floating_ips"),

@@ -8,7 +8,7 @@ use super::left_out::{Stage, may_fail};
 use super::prepare::{describe_instance, remove_records, write_records};
 use super::round::{self, Round, again_plan};
 use super::transfer::purge_transfer;
-use super::{Ctx, Facts, Params, SnapshotCreate};
+use super::{Ctx, Facts, Params, SnapshotCreate, temporary};
 use crate::sagas::catalog_op::CatalogOp;
 use crate::sagas::{Output, answer, budget, records};
 
@@ -66,6 +66,31 @@ pub(super) fn end_lost_cuts() -> Step<SnapshotCreate> {
 fn cuts_lost(facts: &Facts) -> Vec<Branch> {
     let lost = facts.lost_instances();
     facts.first.with_local_disks().into_iter().filter(|place| lost.contains(place)).collect()
+}
+
+// delete_lost_temporary_volumes
+
+/// Before their volume snapshots, which some storage keeps as long as there is a volume made of them.
+pub(super) fn delete_lost_temporary_volumes() -> Step<SnapshotCreate> {
+    Step::new("delete_lost_temporary_volumes")
+        .branches(|_: &Params, facts: &Facts| round::count(temporary_volumes_lost(facts).len()))
+        .action(|ctx: &Ctx, branch| {
+            let (volume, place) = temporary_volumes_lost(ctx.facts)[usize::from(branch)];
+            let remote = temporary::delete(ctx, Round::First, volume);
+            may_fail(ctx, place, budget::CLOUD_CALL_ATTEMPTS, remote).into()
+        })
+        .learn(|facts: &mut Facts, branch, output: &Output| {
+            let (_, place) = temporary_volumes_lost(facts)[usize::from(branch)];
+            facts.again.note_failure(place, Stage::Clear, output);
+        })
+        .attempts_max(budget::CLOUD_CALL_ATTEMPTS)
+        .deadline(budget::CLOUD_CALL_DEADLINE)
+}
+
+/// The branches of `create_temporary_volumes` that were for lost instances, and the places of these.
+fn temporary_volumes_lost(facts: &Facts) -> Vec<(Branch, Branch)> {
+    let lost = facts.lost_instances();
+    temporary::all(&facts.first).into_iter().filter(|(_, place)| lost.contains(place)).collect()
 }
 
 // delete_lost_volume_snapshots

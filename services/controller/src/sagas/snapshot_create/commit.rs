@@ -7,7 +7,7 @@ use super::cut::{delete_tagged, delete_volume_snapshot, end_cut, volume_snapshot
 use super::given_over::removal;
 use super::prepare::write_records;
 use super::round::{self, Disk, Round, RoundFacts, final_plan};
-use super::{Ctx, Facts, Params, SnapshotCreate};
+use super::{Ctx, Facts, Params, SnapshotCreate, temporary};
 use crate::sagas::catalog_op::{CatalogOp, DiskRecord, KeptBase, SnapshotRecord, Transferred};
 use crate::sagas::{Output, answer, budget, records};
 
@@ -90,6 +90,24 @@ pub(super) fn end_cuts_keeping_changes(round: Round) -> Step<SnapshotCreate> {
 fn cuts(facts: &Facts, round: Round) -> Vec<Branch> {
     let all = facts.round(round).with_local_disks().into_iter();
     all.filter(|place| facts.counts(round, *place)).collect()
+}
+
+// delete_temporary_volumes
+
+/// Also of instances that failed; those that were lost in the first round are gone since before the second, unless that failed.
+pub(super) fn delete_temporary_volumes(round: Round) -> Step<SnapshotCreate> {
+    Step::new(round.pick("delete_temporary_volumes", "delete_temporary_volumes_again"))
+        .branches(move |_: &Params, facts: &Facts| round::count(temporary_volumes(facts, round).len()))
+        .action(move |ctx: &Ctx, branch| {
+            temporary::delete(ctx, round, temporary_volumes(ctx.facts, round)[usize::from(branch)]).into()
+        })
+        .deadline(budget::CLOUD_CALL_DEADLINE)
+}
+
+fn temporary_volumes(facts: &Facts, round: Round) -> Vec<Branch> {
+    let is_there = |place: Branch| facts.counts(round, place) || facts.is_left_out(place);
+    let all = temporary::all(facts.round(round)).into_iter();
+    all.filter(|(_, place)| is_there(*place)).map(|(branch, _)| branch).collect()
 }
 
 // delete_volume_snapshots

@@ -31,12 +31,15 @@ pub(super) enum Stage {
     /// What the first round left of it is taken away.
     Clear,
     Describe,
+    DescribeConnector,
     Freeze,
     CutLocalDisks,
     CreateVolumeSnapshots,
     Thaw,
     DescribeAgain,
     Check,
+    CreateTemporaryVolumes,
+    AttachTemporaryVolumes,
     Transfer,
     Verify,
     /// All that is left is in the snapshot.

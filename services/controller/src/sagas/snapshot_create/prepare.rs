@@ -5,7 +5,8 @@ use proto::cmd::v1::{self as cmd, PlannedVolume};
 use saga::{Branch, Step};
 
 use super::left_out::{Stage, may_fail};
-use super::round::{self, Disk, Round, first_plan, instance_id, instance_subject, target_subject};
+use super::round::{self, Round, first_plan, instance_id, instance_subject, target_subject};
+use super::temporary::is_attached;
 use super::{Ctx, Facts, Params, SnapshotCreate};
 use crate::sagas::catalog_op::CatalogOp;
 use crate::sagas::remote::Remote;
@@ -52,15 +53,18 @@ pub(super) fn describe_instance(ctx: &Ctx, place: Branch) -> Remote {
 
 // check_quotas
 
-/// One volume snapshot of each volume; local disks count for no quota.
+/// One volume snapshot of each volume, and one temporary volume where it is reached by an attachment only; local disks count for
+/// no quota.
 pub(super) fn check_quotas() -> Step<SnapshotCreate> {
     Step::new("check_quotas")
         .branches(|_: &Params, facts: &Facts| round::count(usize::from(!facts.first.volumes().is_empty())))
         .action(|ctx: &Ctx, _| {
             let volumes = ctx.facts.first.volumes();
-            let planned = volumes.iter().map(|(Disk { disk, .. }, _)| {
-                let (volume_type, size_bytes) = (disk.volume_type.clone(), disk.size.0);
-                Kind::VolumeSnapshot(PlannedVolume { volume_type, size_bytes })
+            let planned = volumes.iter().flat_map(|(it, _)| {
+                let (volume_type, size_bytes) = (it.disk.volume_type.clone(), it.disk.size.0);
+                let volume = PlannedVolume { volume_type, size_bytes };
+                let temporary = is_attached(it).then(|| Kind::Volume(volume.clone()));
+                [Kind::VolumeSnapshot(volume)].into_iter().chain(temporary)
             });
             Remote::check_quotas(&ctx.params.project_id, round::user_id(ctx), planned).into()
         })

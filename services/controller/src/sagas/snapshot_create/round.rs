@@ -9,6 +9,7 @@ use saga::Branch;
 use serde::{Deserialize, Serialize};
 
 use super::left_out::{LeftOut, Stage};
+use super::temporary::HostConnector;
 use super::{Ctx, Facts, Params};
 use crate::sagas::catalog_op::{LineageLease, LineagesAcquired, Transferred};
 use crate::sagas::records::RecordPlan;
@@ -35,6 +36,15 @@ pub(super) struct RoundFacts {
     pub(super) instances_after: BTreeMap<Branch, InstanceDescription>,
     /// By instance: what changed in its set of disks while it was cut.
     pub(super) changed: BTreeMap<Branch, String>,
+    /// By instance: where what is attached for it is read.
+    #[serde(default)]
+    pub(super) connectors: BTreeMap<Branch, HostConnector>,
+    /// By disk.
+    #[serde(default)]
+    pub(super) temporary_volumes: BTreeMap<Branch, VolumeId>,
+    /// By disk: how that host connects its temporary volume. Only the host can read it.
+    #[serde(default)]
+    pub(super) sealed: BTreeMap<Branch, Vec<u8>>,
     /// By disk.
     pub(super) transferred: BTreeMap<Branch, Transferred>,
     /// By disk: how its point in time was lost while it was transferred.

@@ -9,6 +9,7 @@ use saga::{Branch, Direction, Step};
 use super::cut::freeze_step;
 use super::left_out::{Stage, may_fail};
 use super::round::{self, Disk, Round, text};
+use super::temporary::is_attached;
 use super::{Ctx, Facts, Params, SnapshotCreate};
 use crate::sagas::remote::{Codes, Remote, Tolerance};
 use crate::sagas::{Output, answer, budget, job_id};
@@ -85,9 +86,16 @@ fn transfer_disk(ctx: &Ctx, round: Round, branch: Branch) -> Remote {
         parent_snapshot_id: text(lease.parent_snapshot_id.as_ref()),
         base_volume_snapshot_id: text(base.as_ref()),
         chunk_size_bytes: lease.chunk_size.0,
+        sealed: facts.sealed.get(&disk.index).cloned().unwrap_or_default(),
         ..Default::default()
     };
-    Remote::placed(PlacedAt::Instance(disk.instance.id), command, disk.subject())
+    // What was attached to a host is read there, wherever its instance is by now.
+    let attached_to = facts.connectors.get(&disk.instance_index).filter(|_| is_attached(&disk));
+    let at = match attached_to {
+        Some(connector) => PlacedAt::Host(connector.host.clone()),
+        None => PlacedAt::Instance(disk.instance.id),
+    };
+    Remote::placed(at, command, disk.subject())
 }
 
 fn local_moment(ctx: &Ctx, round: Round, disk: &Disk) -> LocalMoment {
