@@ -28,14 +28,28 @@ pub struct Sweep {
     pub report: LeftoverReport,
 }
 
-/// Stands for a project in sweeps that nobody asked for.
-const NO_PROJECT: &str = "holdfast";
+/// Who asks.
+enum Asker {
+    /// Of that project.
+    Person(ProjectId),
+    Nobody,
+}
+
+impl Asker {
+    /// A sweep that nobody asked for has one that stands for none.
+    fn project(self) -> ProjectId {
+        match self {
+            Self::Person(project) => project,
+            Self::Nobody => "holdfast".parse().expect("it is a plain word"),
+        }
+    }
+}
 
 /// Starts a sweep of all projects that Holdfast has to do with, and of all hosts; gives its saga.
 pub async fn start(state: &AppState, caller: &Caller, request: Request) -> Result<SagaId, Error> {
     let mut tx = state.catalog.begin().await?;
     let saga_id = state.engine.new_saga_id();
-    start_saga(state, &mut tx, saga_id, caller.project.clone(), request).await?;
+    start_saga(state, &mut tx, saga_id, Asker::Person(caller.project.clone()), request).await?;
     tx.commit().await?;
     state.engine.wake();
     tracing::info!(%saga_id, user = %caller.user, remove = request.is_removed, "leftovers are looked for");
@@ -52,9 +66,8 @@ pub async fn start_by_itself(state: &AppState, interval: Duration, age_min: Dura
     if under_way || tx.get_saga(saga_id).await?.is_some() {
         return Ok(false);
     }
-    let project_id = NO_PROJECT.parse::<ProjectId>().expect("it is a plain word");
     let request = Request { is_removed: true, age_min_seconds: age_min.as_secs() };
-    match start_saga(state, &mut tx, saga_id, project_id, request).await {
+    match start_saga(state, &mut tx, saga_id, Asker::Nobody, request).await {
         // Another controller was faster.
         Err(error) if error.failure().code == "DATABASE_DUPLICATE" => return Ok(false),
         started => started?,
@@ -78,7 +91,7 @@ async fn start_saga(
     state: &AppState,
     tx: &mut Tx,
     saga_id: SagaId,
-    project_id: ProjectId,
+    asker: Asker,
     request: Request,
 ) -> Result<(), Error> {
     let mut owners: BTreeSet<Owner> = tx.list_owners().await?.into_iter().collect();
@@ -99,8 +112,10 @@ async fn start_saga(
     let (now, silence_max) = (tx.now(), state.engine.lease_ttl());
     let movers = tx.list_services().await?.into_iter().filter(|row| row.kind == ServiceKind::Datamover);
     let (alive, silent): (Vec<_>, Vec<_>) = movers.partition(|row| now.since(row.seen_at) <= silence_max);
+    let is_by_itself = matches!(asker, Asker::Nobody);
     let order = LeftoverOrder {
-        project_id,
+        project_id: asker.project(),
+        is_by_itself,
         owners,
         age_min_seconds: request.age_min_seconds,
         is_removed: request.is_removed,

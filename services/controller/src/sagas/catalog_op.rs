@@ -71,7 +71,7 @@ pub enum CatalogOp {
     /// Finds what no living saga and no next snapshot needs. Answer: `LeftoversJudged`.
     JudgeLeftovers { age_min_seconds: u64, found: Vec<(Owner, Tagged)> },
     /// The same of what hosts told. Answer: `HostLeftoversJudged`.
-    JudgeHostLeftovers { age_min_seconds: u64, found: Vec<(HostName, HostThing)> },
+    JudgeHostLeftovers { age_min_seconds: u64, is_by_itself: bool, found: Vec<(HostName, HostThing)> },
     /// Writes to the log what was removed.
     TellRemoved(Vec<String>),
     /// The saga turned back: the leases are given back.

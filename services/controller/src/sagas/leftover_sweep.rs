@@ -42,6 +42,9 @@ pub struct Params {
     /// Since the end of the saga.
     pub age_min_seconds: u64,
     pub is_removed: bool,
+    /// No person asked for it. A frozen guest is then left as it is: who froze it may have meant it.
+    #[serde(default)]
+    pub is_by_itself: bool,
     /// Those whose datamovers give signs of life.
     #[serde(default)]
     pub hosts: Vec<HostName>,

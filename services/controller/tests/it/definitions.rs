@@ -320,6 +320,7 @@ fn a_sweep_of_leftovers_fails_repeats_and_crashes_well_at_each_step() {
         owners: vec![owner],
         age_min_seconds: 0,
         is_removed: true,
+        is_by_itself: false,
         hosts: vec!["node-1".parse().unwrap(), "node-2".parse().unwrap()],
         silent_hosts: Vec::new(),
     });

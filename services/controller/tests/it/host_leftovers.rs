@@ -25,18 +25,23 @@ fn base(snapshot: SnapshotId, since: SnapshotId) -> rep::HostLeftover {
     rep::HostLeftover { base_of_snapshot_id: since.to_string(), ..thing("bitmap", snapshot) }
 }
 
-async fn start_sweep(harness: &Harness, age_min_seconds: u64) -> SagaId {
-    let order = LeftoverOrder {
+/// Asked for by a person.
+fn order(age_min_seconds: u64) -> LeftoverOrder {
+    LeftoverOrder {
         project_id: "acme".parse().unwrap(),
         owners: Vec::new(),
         age_min_seconds,
         is_removed: true,
+        is_by_itself: false,
         hosts: vec!["node-1".parse().unwrap()],
         silent_hosts: Vec::new(),
-    };
+    }
+}
+
+async fn start_sweep(harness: &Harness, order: &LeftoverOrder) -> SagaId {
     let saga_id = harness.engine.new_saga_id();
     let mut tx = harness.catalog.begin().await.unwrap();
-    harness.engine.start::<LeftoverSweep>(&mut tx, saga_id, &order).await.unwrap();
+    harness.engine.start::<LeftoverSweep>(&mut tx, saga_id, order).await.unwrap();
     tx.commit().await.unwrap();
     saga_id
 }
@@ -46,7 +51,15 @@ async fn sweep_with(
     age_min_seconds: u64,
     judge: impl Fn(&Command) -> Option<Failure>,
 ) -> LeftoverReport {
-    let saga_id = start_sweep(harness, age_min_seconds).await;
+    sweep_by(harness, &order(age_min_seconds), judge).await
+}
+
+async fn sweep_by(
+    harness: &mut Harness,
+    order: &LeftoverOrder,
+    judge: impl Fn(&Command) -> Option<Failure>,
+) -> LeftoverReport {
+    let saga_id = start_sweep(harness, order).await;
     harness.play(|sent| judge(&sent.command)).await;
     let saga = harness.saga(saga_id).await;
     assert_eq!(saga.phase, "succeeded", "{saga:?}");
@@ -112,7 +125,7 @@ async fn nothing_is_removed_of_an_instance_whose_workload_is_at_work() {
     let stranger = rep::HostLeftover { instance_id: FOREIGN.to_owned(), ..frozen.clone() };
     harness.world.on_hosts = vec![thing("cut", id), frozen, stranger];
     let (saga_id, _) = harness.start_snapshot().await;
-    let sweep_id = start_sweep(&harness, 0).await;
+    let sweep_id = start_sweep(&harness, &order(0)).await;
     // The snapshot waits for its first answer all the while.
     loop {
         let sent = harness.sent().await;
@@ -131,6 +144,13 @@ async fn nothing_is_removed_of_an_instance_whose_workload_is_at_work() {
     let mut tx = harness.catalog.begin().await.unwrap();
     tx.unlock_workload(workload_id(), saga_id).await.unwrap();
     tx.commit().await.unwrap();
+    let by_itself = LeftoverOrder { is_by_itself: true, ..order(0) };
+    let report = sweep_by(&mut harness, &by_itself, |_| None).await;
+    let of_guests = outcomes(&report).into_iter().filter(|(kind, _)| *kind == "frozen_guest");
+    assert!(
+        of_guests.clone().count() == 2 && of_guests.into_iter().all(|(_, is_gone)| !is_gone),
+        "{report:?}"
+    );
     let report = sweep_with(&mut harness, 1_000_000, |_| None).await;
     let expected = [("frozen_guest", true), ("frozen_guest", false)];
     assert_eq!(outcomes(&report), expected, "a frozen guest need not be old");

@@ -142,6 +142,9 @@ async fn sweep(harness: &mut Harness, is_removed: bool) -> LeftoverReport {
         owners: vec![model::Owner { project_id: "acme".parse().unwrap(), user_id: "alice".parse().unwrap() }],
         age_min_seconds: 0,
         is_removed,
+        is_by_itself: false,
+        hosts: Vec::new(),
+        silent_hosts: Vec::new(),
     };
     let saga_id = harness.engine.new_saga_id();
     let mut tx = harness.catalog.begin().await.unwrap();

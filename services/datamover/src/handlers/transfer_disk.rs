@@ -68,7 +68,15 @@ impl TransferDisk {
         let outcome = match connections.connect(job.id, &self.sealed).await {
             Ok(Connected { location, size, .. }) => {
                 let (changes, full_read_reason) = (None, None);
-                let source = SourceDisk { location, size, changes, full_read_reason, keeps_changes: false };
+                let (keeps_changes, changes_are_false) = (false, false);
+                let source = SourceDisk {
+                    location,
+                    size,
+                    changes,
+                    full_read_reason,
+                    keeps_changes,
+                    changes_are_false,
+                };
                 // A volume of ours: nobody takes its point in time away.
                 self.back_up(job, source, None).await
             }

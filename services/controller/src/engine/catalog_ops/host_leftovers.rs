@@ -24,15 +24,19 @@ enum Known {
 const NO_SAGA: &str =
     "no saga of this catalog made it: is it another Holdfast's, or of a catalog that was lost?";
 
+const MAYBE_MEANT: &str = "whoever froze it may have meant it: a person decides whether it is thawed";
+
 pub(super) async fn judge(
     ctx: &mut OpCtx<'_>,
     age_min_seconds: u64,
+    is_by_itself: bool,
     found: &[(HostName, HostThing)],
 ) -> OpResult {
     let mut leftovers = Vec::new();
     for (host, thing) in found {
         let known = match (thing.kind, thing.instance_id, thing.snapshot_id) {
             (HostKind::Journal, _, _) => judge_journal(ctx, thing).await?,
+            (HostKind::FrozenGuest, Some(_), _) if is_by_itself => Known::Nobody { why: MAYBE_MEANT },
             (HostKind::FrozenGuest, Some(instance), _) => judge_guest(ctx, instance).await?,
             (_, _, Some(snapshot)) => judge_of_snapshot(ctx, thing, snapshot).await?,
             _ => Known::Nobody { why: NO_SAGA },

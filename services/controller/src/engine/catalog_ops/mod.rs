@@ -109,8 +109,8 @@ async fn dispatch(ctx: &mut OpCtx<'_>, op: &CatalogOp) -> OpResult {
         CatalogOp::JudgeLeftovers { age_min_seconds, found } => {
             leftovers::judge(ctx, *age_min_seconds, found).await
         }
-        CatalogOp::JudgeHostLeftovers { age_min_seconds, found } => {
-            host_leftovers::judge(ctx, *age_min_seconds, found).await
+        CatalogOp::JudgeHostLeftovers { age_min_seconds, is_by_itself, found } => {
+            host_leftovers::judge(ctx, *age_min_seconds, *is_by_itself, found).await
         }
         CatalogOp::TellRemoved(removed) => {
             for what in removed {

@@ -181,8 +181,8 @@ pub(super) fn judge_on_hosts() -> Step<LeftoverSweep> {
                 let host = &ctx.params.hosts[usize::from(*branch)];
                 things.iter().map(move |thing| (host.clone(), thing.clone()))
             });
-            let age_min_seconds = ctx.params.age_min_seconds;
-            CatalogOp::JudgeHostLeftovers { age_min_seconds, found: found.collect() }.into()
+            let Params { age_min_seconds, is_by_itself, .. } = *ctx.params;
+            CatalogOp::JudgeHostLeftovers { age_min_seconds, is_by_itself, found: found.collect() }.into()
         })
         .learn(|facts: &mut super::Facts, _, output: &Output| {
             facts.hosts.leftovers = answer::host_leftovers_judged(output);
