@@ -104,9 +104,9 @@ fn forget_counts(mut state: SagaState) -> SagaState {
     for branch in state.steps.iter_mut().flatten() {
         branch.attempt = branch.attempt.min(1);
         branch.undo_attempt = branch.undo_attempt.min(1);
-        // A compensation that was skipped is as one that was done: without this the states double with each step.
-        if branch.status == Status::Skipped && branch.undo_attempt > 0 {
-            branch.status = Status::Undone;
+        // What was skipped is as what was done: without this the states double with each step.
+        if branch.status == Status::Skipped {
+            branch.status = if branch.undo_attempt > 0 { Status::Undone } else { Status::Done };
         }
         // Asked only of branches that may yet prove that they left nothing.
         branch.tainted &=
