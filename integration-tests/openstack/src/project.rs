@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -22,6 +23,8 @@ pub struct Project {
     lab: Lab,
     name: String,
     environment: BTreeMap<String, String>,
+    /// Beside the first.
+    roles: Mutex<Vec<String>>,
     is_open: bool,
 }
 
@@ -34,7 +37,7 @@ impl Project {
         environment.insert("OS_USERNAME".to_owned(), name.clone());
         environment.insert("OS_PASSWORD".to_owned(), password.clone());
         environment.insert("OS_PROJECT_NAME".to_owned(), name.clone());
-        let project = Self { lab: lab.clone(), name, environment, is_open: true };
+        let project = Self { lab: lab.clone(), name, environment, roles: Mutex::default(), is_open: true };
         let name = &project.name;
         lab.admin(
             &[],
@@ -132,6 +135,7 @@ impl Project {
     /// Gives the user another role in the project.
     pub fn give_role(&self, role: &str) -> Result<()> {
         let name = &self.name;
+        self.roles().push(role.to_owned());
         self.lab.admin(&["role", "add", "--project", name, "--user", name, role], "").map(drop)
     }
 
@@ -174,6 +178,11 @@ impl Project {
     }
 
     fn delete_all(&self) -> Result<()> {
+        // An administrator is shown ports and images of all projects.
+        let name = &self.name;
+        for role in std::mem::take(&mut *self.roles()) {
+            self.lab.admin(&["role", "remove", "--project", name, "--user", name, &role], "")?;
+        }
         for noun in NOUNS {
             let what = format!("project {} has no {} any more", self.name, noun.join(" "));
             wait::until(STATE_MAX, &what, || {
@@ -201,6 +210,10 @@ impl Project {
     }
 
     /// The ids of all things of a kind that are the project's own.
+    fn roles(&self) -> MutexGuard<'_, Vec<String>> {
+        self.roles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn list(&self, noun: &[&str]) -> Result<Vec<String>> {
         let own: &[&str] = match noun {
             ["image"] => &["--private"],
