@@ -264,8 +264,14 @@ impl Stranger {
         let mut beats = tokio::time::interval(Duration::from_secs(1));
         loop {
             beats.tick().await;
-            let register =
-                Register { host: host.to_string(), version: "9.9.9".to_owned(), ..Register::default() };
+            // Whoever does not announce it is not asked.
+            let capabilities = vec!["examine".to_owned()];
+            let register = Register {
+                host: host.to_string(),
+                version: "9.9.9".to_owned(),
+                capabilities,
+                ..Register::default()
+            };
             let id = MessageId::from_uuid(Entropy.uuid());
             let envelope = Envelope::new(id, &Register::full_name(), register.encode_to_vec());
             session.publisher().publish(exchange::REP, &key::reply("register"), &envelope).await?;
