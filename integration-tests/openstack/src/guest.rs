@@ -67,12 +67,14 @@ impl Guest {
         Ok(out)
     }
 
-    /// Types a line into the shell at its serial console, where no agent is needed.
-    pub fn type_line(&self, line: &str) -> Result<()> {
+    /// Types a line into the shell at its serial console, where no agent is needed. The console is to be held until the line had its
+    /// effect: qemu looks once a second whether somebody is there, and reads nothing of who left before.
+    pub fn type_line(&self, line: &str) -> Result<std::fs::File> {
         let console = virsh(&["ttyconsole", &self.instance_id])?;
         let mut console = std::fs::OpenOptions::new().write(true).open(console.trim())?;
         // The shell waits for a line: what may stand there begun ends first.
-        Ok(console.write_all(format!("\n{line}\n").as_bytes())?)
+        console.write_all(format!("\n{line}\n").as_bytes())?;
+        Ok(console)
     }
 
     /// Writes `length_mib` MiB of noise into a file and makes it durable; gives its checksum.

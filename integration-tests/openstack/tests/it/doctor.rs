@@ -104,19 +104,21 @@ fn a_site_is_well_and_what_is_taken_from_it_or_its_users_is_told_by_its_code() -
     take_right(&lab, &operator)?;
 
     let phase = Phase::begin("doctor: an agent that hangs, and is gone from the guest");
-    guest.type_line("kill -STOP $(pidof qemu-ga)")?;
+    let console = guest.type_line("kill -STOP $(pidof qemu-ga)")?;
     let found = operator.wait_for_codes(&["GUEST_AGENT_SILENT"])?;
     ensure!(
         found[0].result == Verdict::Warn && found[0].message.contains("start qemu-guest-agent"),
         "{found:#?}"
     );
     ensure!(!found[0].message.contains("virsh"), "in words of ours: {found:#?}");
+    drop(console);
     // Its init would start it again: the program goes first.
-    guest.type_line("mv /usr/sbin/qemu-ga /usr/sbin/qemu-ga.away && kill -KILL $(pidof qemu-ga)")?;
+    let console =
+        guest.type_line("mv /usr/sbin/qemu-ga /usr/sbin/qemu-ga.away && kill -KILL $(pidof qemu-ga)")?;
     let found = operator.wait_for_codes(&[NO_AGENT])?;
     ensure!(found[0].result == Verdict::Warn && found[0].message.contains("qemu-guest-agent"), "{found:#?}");
     user.wait_for_codes(&[NO_AGENT])?;
-    drop(phase);
+    drop((console, phase));
     take_trust(&lab, &project, &operator, &user)?;
     site.close()?;
     project.close()
