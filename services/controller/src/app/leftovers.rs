@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use catalog::{ServiceKind, TrustState, Tx};
+use catalog::{ServiceKind, ServiceRow, TrustState, Tx};
 use model::{Owner, ProjectId, SagaId};
 
 use super::{Caller, Error};
@@ -111,7 +111,8 @@ async fn start_saga(
     let owners = one_of_each_project(tx, owners).await?;
     let (now, silence_max) = (tx.now(), state.engine.lease_ttl());
     let movers = tx.list_services().await?.into_iter().filter(|row| row.kind == ServiceKind::Datamover);
-    let (alive, silent): (Vec<_>, Vec<_>) = movers.partition(|row| now.since(row.seen_at) <= silence_max);
+    let answers = |row: &ServiceRow| now.since(row.seen_at) <= silence_max && row.can("list_leftovers");
+    let (alive, silent): (Vec<_>, Vec<_>) = movers.partition(answers);
     let is_by_itself = matches!(asker, Asker::Nobody);
     let order = LeftoverOrder {
         project_id: asker.project(),

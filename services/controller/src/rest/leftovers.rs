@@ -64,7 +64,7 @@ fn render_unseen_hosts(order: &LeftoverOrder, report: &HostReport) -> Vec<Unseen
     });
     let silent = order.silent_hosts.iter().map(|host| UnseenHost {
         host: host.to_string(),
-        reason: "its datamover gives no sign of life".to_owned(),
+        reason: "its datamover gives no sign of life, or is of a version that cannot tell".to_owned(),
     });
     asked.chain(silent).collect()
 }

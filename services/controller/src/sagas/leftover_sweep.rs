@@ -48,7 +48,7 @@ pub struct Params {
     /// Those whose datamovers give signs of life.
     #[serde(default)]
     pub hosts: Vec<HostName>,
-    /// Those whose datamovers do not, so that nobody can look.
+    /// Those whose datamovers do not, or are of a version that cannot look.
     #[serde(default)]
     pub silent_hosts: Vec<HostName>,
 }
