@@ -132,7 +132,10 @@ fn off() -> Failure {
 /// The helper's own words, where it had any.
 fn describe(verb: &str, error: &Error) -> Failure {
     let complaint = match error {
-        Error::ToolRefused { said, .. } => serde_json::from_str::<Complaint>(said).ok(),
+        // Sudo may have said something before it.
+        Error::ToolRefused { said, .. } => {
+            said.find('{').and_then(|begin| serde_json::from_str::<Complaint>(&said[begin..]).ok())
+        }
         _ => None,
     };
     let Some(Complaint { reason, message }) = complaint else { return error.failure() };

@@ -37,7 +37,10 @@ pub(crate) async fn attach(calls: &Calls, volume: VolumeId, connector: &str) -> 
         let found: Option<AttachmentBody> =
             calls.find(BlockStorage, format!("/attachments/{}", row.id)).await?;
         match found.and_then(|body| attached(body.attachment)) {
-            Some(attached) => return Ok(attached),
+            Some(attached) => {
+                complete(calls, &row.id).await?;
+                return Ok(attached);
+            }
             // Half made: the storage failed, or was asked by somebody who died.
             None => remove(calls, &row).await?,
         }
@@ -50,10 +53,14 @@ pub(crate) async fn attach(calls: &Calls, volume: VolumeId, connector: &str) -> 
         let message = format!("the attachment {id} of volume {volume} does not say how to connect it");
         Failure::transient("ATTACHMENT_FAILED", message)
     })?;
-    // Cinder takes it for attached from now on; it may be said again.
-    let complete = json!({"os-complete": null});
-    calls.act(BlockStorage, format!("/attachments/{id}/action"), &complete).await?;
+    complete(calls, &id).await?;
     Ok(attached)
+}
+
+/// Cinder takes the volume for attached from now on; it may be said again.
+async fn complete(calls: &Calls, attachment: &str) -> Result<(), Failure> {
+    let path = format!("/attachments/{attachment}/action");
+    calls.act(BlockStorage, path, &json!({"os-complete": null})).await
 }
 
 /// Ends the attachments to hosts of all volumes that bear the tag.

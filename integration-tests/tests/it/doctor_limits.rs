@@ -123,7 +123,9 @@ impl Onlooker {
     }
 
     async fn register(&self) -> Result<()> {
-        let register = Register { host: self.host.to_string(), ..Register::default() };
+        // Whoever does not announce it is not asked.
+        let capabilities = vec!["examine".to_owned()];
+        let register = Register { host: self.host.to_string(), capabilities, ..Register::default() };
         let id = MessageId::from_uuid(Entropy.uuid());
         let envelope = Envelope::new(id, &Register::full_name(), register.encode_to_vec());
         Ok(self.session.publisher().publish(exchange::REP, &key::reply("register"), &envelope).await?)

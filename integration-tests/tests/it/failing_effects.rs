@@ -8,7 +8,7 @@ use integration_tests::world::Spec;
 use model::{RestoreId, SagaId, SnapshotId};
 
 use crate::drill::Drill;
-use crate::fixture::{Before, Shop};
+use crate::fixture::{Before, Shop, run_cli};
 
 const SETTLE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(120);
 
@@ -235,8 +235,24 @@ fn check_operator_ends_it(shop: &Shop, saga: SagaId, cloud: &Ledger) -> Result<(
 }
 
 #[test]
-fn volume_snapshots_that_cannot_be_deleted_behind_the_pivot_leave_the_snapshot_and_say_so() -> Result<()> {
-    check_snapshot_stands(Failing::of("delete_volume_snapshots"))
+fn volume_snapshots_that_cannot_be_deleted_behind_the_pivot_are_named_and_left_to_the_sweep() -> Result<()> {
+    let shop = Shop::open(Spec::default())?;
+    let cloud = shop.cloud_ledger()?;
+    let drill = Failing::of("delete_volume_snapshots").inject(&shop)?;
+    let snapshot = shop.world.take_snapshot(shop.workload, true)?;
+    drop(drill);
+    shop.assert_taken(&snapshot, 0)?;
+    let warning = snapshot.summary.warning_msg.clone().unwrap_or_default();
+    ensure!(
+        warning.contains("the volume snapshot of") && warning.contains("left to the sweep"),
+        "{warning:?}"
+    );
+    shop.assert_workload_is("available")?;
+    ensure!(!cloud.difference(&shop.cloud_ledger()?).is_empty(), "they are there");
+    let swept = run_cli(&shop, &["doctor", "--leftovers", "--remove", "--older-than", "0s"])?;
+    let left = cloud.difference(&shop.cloud_ledger()?);
+    ensure!(left.is_empty(), "left in the cloud: {left:?}\n{}", String::from_utf8_lossy(&swept.stderr));
+    Ok(())
 }
 
 /// The first records are five: of the workload, of the snapshot, and of three lineages. The sixth is the first of the final

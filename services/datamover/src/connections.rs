@@ -16,6 +16,8 @@ use tokio::fs;
 
 const FOLDER: &str = "connections";
 const KEY: &str = "host.key";
+/// Drawn anew at each start of the kernel.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// What is connected, by the job that it is connected for.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub struct Connections {
     dir: PathBuf,
     key: HostKey,
     connector: Arc<dyn Connector>,
+    boot_id: String,
 }
 
 /// One file of the folder.
@@ -31,6 +34,8 @@ struct Record {
     sealed: Vec<u8>,
     /// Absent: nobody heard of the connection's making.
     device_info: Option<String>,
+    /// Of the kernel that knew the device.
+    boot_id: String,
 }
 
 impl Connections {
@@ -41,7 +46,8 @@ impl Connections {
         let dir = state_dir.join(FOLDER);
         std::fs::create_dir_all(&dir).map_err(|error| unusable(&error))?;
         let key = HostKey::open(&state_dir.join(KEY)).map_err(|error| unusable(&error))?;
-        Ok(Self { dir, key, connector })
+        let boot_id = std::fs::read_to_string(BOOT_ID).map_err(|error| unusable(&error))?;
+        Ok(Self { dir, key, connector, boot_id: boot_id.trim().to_owned() })
     }
 
     /// How this host presents itself to storage, in JSON.
@@ -60,10 +66,11 @@ impl Connections {
     /// Cancel safe: yes; `disconnect` also ends what is half made.
     pub async fn connect(&self, job: JobId, sealed: &[u8]) -> Result<Connected, Failure> {
         let connection = self.unseal(sealed)?;
-        self.write(job, &Record { sealed: sealed.to_vec(), device_info: None }).await?;
+        let record =
+            |device_info| Record { sealed: sealed.to_vec(), device_info, boot_id: self.boot_id.clone() };
+        self.write(job, &record(None)).await?;
         let connected = self.connector.connect(&connection).await?;
-        let device_info = Some(connected.device_info.clone());
-        self.write(job, &Record { sealed: sealed.to_vec(), device_info }).await?;
+        self.write(job, &record(Some(connected.device_info.clone()))).await?;
         Ok(connected)
     }
 
@@ -77,6 +84,12 @@ impl Connections {
         };
         let record: Record = serde_json::from_slice(&text)
             .map_err(|_| unusable(&io::Error::other(format!("{} makes no sense", path.display()))))?;
+        if record.boot_id != self.boot_id {
+            // What was connected ended with that kernel. The storage may give another volume the same address by now, and that
+            // one is somebody else's.
+            tracing::info!(job_id = %job, "a volume was connected before the host started anew");
+            return fs::remove_file(&path).await.map_err(|error| unusable(&error));
+        }
         let connection = self.unseal(&record.sealed)?;
         self.connector.disconnect(&connection, record.device_info.as_deref()).await?;
         fs::remove_file(&path).await.map_err(|error| unusable(&error))
@@ -131,4 +144,58 @@ impl Connections {
 fn unusable(error: &io::Error) -> Failure {
     let message = format!("the record of connected volumes in state_dir cannot be used: {error}");
     Failure::new(ErrorClass::Transient, "STATE_DIR_IO", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use model::{ByteCount, DiskLocation};
+
+    use super::*;
+
+    /// Counts what is connected.
+    #[derive(Debug, Default)]
+    struct Counter(AtomicUsize);
+
+    #[async_trait]
+    impl Connector for Counter {
+        async fn properties(&self) -> Result<String, Failure> {
+            Ok("{}".to_owned())
+        }
+        async fn connect(&self, _: &Connection) -> Result<Connected, Failure> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            let location = DiskLocation::Device("/dev/null".into());
+            Ok(Connected { location, size: ByteCount(1), device_info: "{}".to_owned() })
+        }
+        async fn disconnect(&self, _: &Connection, _: Option<&str>) -> Result<(), Failure> {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_connected_before_the_kernel_started_anew_is_forgotten_and_not_disconnected() {
+        let (dir, counter) = (tempfile::tempdir().unwrap(), Arc::new(Counter::default()));
+        let connected = || counter.0.load(Ordering::SeqCst);
+        let [before, after] =
+            ["018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e8f", "018f3c1e-6f3a-7c52-9d7e-0a4b5c6d7e90"]
+                .map(|id| id.parse::<JobId>().unwrap());
+        let mut connections = Connections::open(dir.path(), Arc::clone(&counter) as _).unwrap();
+        let sealed = service_kit::sealing::seal(&connections.public_key(), b"{}").unwrap();
+        connections.connect(before, &sealed).await.unwrap();
+        connections.boot_id = "another kernel".to_owned();
+        connections.connect(after, &sealed).await.unwrap();
+        assert_eq!(connected(), 2);
+        for _ in 0..2 {
+            connections.disconnect(before).await.unwrap();
+            assert_eq!(connected(), 2, "the storage may have given its address to somebody else");
+        }
+        for _ in 0..2 {
+            connections.disconnect(after).await.unwrap();
+            assert_eq!(connected(), 1);
+        }
+        assert_eq!(std::fs::read_dir(dir.path().join(FOLDER)).unwrap().count(), 0);
+    }
 }

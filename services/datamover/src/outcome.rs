@@ -51,6 +51,15 @@ impl Halt {
         ))
     }
 
+    /// The same, of something that was begun all the same.
+    #[must_use]
+    pub fn with_effect(self) -> Self {
+        match self {
+            Self::Failed { failure, .. } => Self::failed(failure),
+            stopped @ Self::Stopped(_) => stopped,
+        }
+    }
+
     /// Says in front of the failure's message what it happened to.
     #[must_use]
     pub fn about(self, thing: &str) -> Self {

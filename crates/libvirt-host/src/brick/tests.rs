@@ -12,15 +12,19 @@ fn helper() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../services/datamover/brick/holdfast-brick")
 }
 
-fn make(command: Vec<String>) -> BrickConnector {
-    BrickConnector::new(Some(BrickSettings {
+fn settings(command: Vec<String>) -> BrickSettings {
+    BrickSettings {
         command,
         host: "compute-1".parse().unwrap(),
         root_helper: None,
         my_ip: Some("192.0.2.7".to_owned()),
         lock_path: Some("/tmp".to_owned()),
         multipath: false,
-    }))
+    }
+}
+
+fn make(command: Vec<String>) -> BrickConnector {
+    BrickConnector::new(Some(settings(command)))
 }
 
 fn connector() -> BrickConnector {
@@ -110,10 +114,39 @@ async fn what_is_no_block_device_is_refused() {
 
 #[test]
 fn by_sudo_no_device_is_opened_by_its_mere_name() {
-    let input = json!({"connection_info": {"driver_volume_type": "local", "device_path": "/dev/loop0"}});
-    let (answer, error) = run_by_sudo("connect", &input.to_string());
-    let complaint: Complaint = serde_json::from_str(&error).unwrap();
-    assert_eq!((answer.as_str(), complaint.reason.as_str()), ("", "REFUSED"));
+    for kind in ["local", "LOCAL", "Gpfs", "scaleio"] {
+        let input = json!({"connection_info": {"driver_volume_type": kind, "device_path": "/dev/loop0"}});
+        let (answer, error) = run_by_sudo("connect", &input.to_string());
+        let complaint: Complaint = serde_json::from_str(&error).unwrap();
+        assert_eq!((answer.as_str(), complaint.reason.as_str()), ("", "REFUSED"), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn locks_that_root_made_are_the_accounts_of_nova_compute() {
+    use std::os::unix::fs::MetadataExt as _;
+    const NOVA: u32 = 64_060;
+    let locks = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(locks.path(), Some(NOVA), Some(NOVA)).unwrap();
+    let device = Loop::new();
+    let connection = connection(&json!({"driver_volume_type": "local", "device_path": device.path}));
+    let mut settings = settings(vec![helper().display().to_string()]);
+    settings.lock_path = Some(locks.path().display().to_string());
+    BrickConnector::new(Some(settings)).connect(&connection).await.unwrap();
+    let entries: Vec<_> = std::fs::read_dir(locks.path()).unwrap().map(Result::unwrap).collect();
+    assert!(!entries.is_empty(), "the lock of each volume is there");
+    for entry in entries {
+        let metadata = entry.metadata().unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (NOVA, NOVA), "{entry:?}");
+    }
+}
+
+#[test]
+fn what_sudo_says_before_the_helper_hides_nothing() {
+    let said =
+        "sudo: unable to resolve host vm\n{\"reason\": \"NOT_INSTALLED\", \"message\": \"install it\"}";
+    let refused = Error::ToolRefused { command: "holdfast-brick connect".to_owned(), said: said.to_owned() };
+    assert_eq!(describe("connect", &refused).code, "CONNECTOR_OFF");
 }
 
 #[test]

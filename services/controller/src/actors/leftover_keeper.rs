@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use model::Timestamp;
 use service_kit::telemetry::Chain;
 use service_kit::{Service, drill};
 
-use crate::app::leftovers;
+use crate::app::leftovers::{self, Turn};
 use crate::state::AppState;
 
 /// Starts the keeper, which looks every `interval` for what is as old.
@@ -19,7 +18,7 @@ pub fn start(service: &Service, state: AppState, interval: Duration, age_min: Du
             tokio::select! {
                 biased; // both are cancel safe
                 () = drain.begun() => {}
-                () = tokio::time::sleep(until_next(state.clock.now(), interval)) => {
+                () = tokio::time::sleep(Turn::at(state.clock.now(), interval).next_in) => {
                     if let Err(error) = leftovers::start_by_itself(&state, interval, age_min).await {
                         tracing::warn!(error = %Chain(&error), "leftovers could not be looked for, will try again");
                     }
@@ -27,23 +26,4 @@ pub fn start(service: &Service, state: AppState, interval: Duration, age_min: Du
             }
         }
     });
-}
-
-/// Turns begin at the same moments for all controllers, and not with their starts.
-fn until_next(now: Timestamp, interval: Duration) -> Duration {
-    let length = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX).max(1);
-    Duration::from_micros(u64::try_from(length - now.0.rem_euclid(length)).unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_turn_begins_at_whole_multiples_of_its_length() {
-        let hour = Duration::from_secs(3600);
-        assert_eq!(until_next(Timestamp(0), hour), hour);
-        assert_eq!(until_next(Timestamp(3_599_000_000), hour), Duration::from_secs(1));
-        assert_eq!(until_next(Timestamp(3_600_000_001), hour), hour - Duration::from_micros(1));
-    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use catalog::{ServiceKind, ServiceRow, TrustState, Tx};
-use model::{Owner, ProjectId, SagaId};
+use model::{Owner, ProjectId, SagaId, Timestamp};
 
 use super::{Caller, Error};
 use crate::engine::{LeftoverOrder, LeftoverReport, LeftoverSweep};
@@ -59,8 +59,7 @@ pub async fn start(state: &AppState, caller: &Caller, request: Request) -> Resul
 /// Starts a sweep that removes what ended so long ago, unless one is under way, or was started for this turn: any controller may
 /// try, and the turn's saga has one id. Gives whether it was started.
 pub async fn start_by_itself(state: &AppState, interval: Duration, age_min: Duration) -> Result<bool, Error> {
-    let turn = state.clock.now().0 / i64::try_from(interval.as_micros()).unwrap_or(i64::MAX).max(1);
-    let saga_id = saga_of(turn, interval);
+    let saga_id = saga_of(Turn::at(state.clock.now(), interval).number, interval);
     let mut tx = state.catalog.begin().await?;
     let under_way = tx.unfinished_sagas().await?.iter().any(|row| row.kind == LeftoverSweep::KIND);
     if under_way || tx.get_saga(saga_id).await?.is_some() {
@@ -76,6 +75,26 @@ pub async fn start_by_itself(state: &AppState, interval: Duration, age_min: Dura
     state.engine.wake();
     tracing::info!(%saga_id, "leftovers are looked for from time to time");
     Ok(true)
+}
+
+/// One of the moments at which sweeps begin by themselves: the same for all controllers, in the middle between whole multiples of
+/// the length, where schedules of snapshots begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    pub number: i64,
+    pub next_in: Duration,
+}
+
+impl Turn {
+    /// The one that is on.
+    #[must_use]
+    pub fn at(now: Timestamp, length: Duration) -> Self {
+        let length = i64::try_from(length.as_micros()).unwrap_or(i64::MAX).max(1);
+        let since = now.0.saturating_add(length / 2);
+        let next_in = length - since.rem_euclid(length);
+        let next_in = Duration::from_micros(u64::try_from(next_in).unwrap_or_default());
+        Self { number: since.div_euclid(length), next_in }
+    }
 }
 
 /// One for each turn of that length. Shape: a uuid of version 8 over a BLAKE3 digest.
@@ -111,7 +130,7 @@ async fn start_saga(
     let owners = one_of_each_project(tx, owners).await?;
     let (now, silence_max) = (tx.now(), state.engine.lease_ttl());
     let movers = tx.list_services().await?.into_iter().filter(|row| row.kind == ServiceKind::Datamover);
-    let answers = |row: &ServiceRow| now.since(row.seen_at) <= silence_max && row.can("list_leftovers");
+    let answers = |row: &ServiceRow| now.since(row.seen_at) <= silence_max && row.announced("list_leftovers");
     let (alive, silent): (Vec<_>, Vec<_>) = movers.partition(answers);
     let is_by_itself = matches!(asker, Asker::Nobody);
     let order = LeftoverOrder {
@@ -153,4 +172,18 @@ pub async fn show(state: &AppState, id: SagaId) -> Result<Sweep, Error> {
     let order = serde_json::from_str(&row.params).map_err(unreadable)?;
     let report = serde_json::from_str(&row.facts).map_err(unreadable)?;
     Ok(Sweep { phase: row.phase, order, report })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_begins_in_the_middle_between_whole_multiples_of_its_length() {
+        let hour = Duration::from_secs(3600);
+        let at = |seconds: i64| Turn::at(Timestamp(seconds * 1_000_000), hour);
+        assert_eq!(at(0), Turn { number: 0, next_in: Duration::from_secs(1800) });
+        assert_eq!(at(1799), Turn { number: 0, next_in: Duration::from_secs(1) });
+        assert_eq!(at(1800), Turn { number: 1, next_in: hour });
+    }
 }

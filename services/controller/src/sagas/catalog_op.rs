@@ -69,7 +69,7 @@ pub enum CatalogOp {
     /// Leases the lineages of bases, where nobody works on them. Answer: `BasesLeased`.
     LeaseBases(base_release::Params),
     /// Finds what no living saga and no next snapshot needs. Answer: `LeftoversJudged`.
-    JudgeLeftovers { age_min_seconds: u64, found: Vec<(Owner, Tagged)> },
+    JudgeLeftovers { age_min_seconds: u64, is_by_itself: bool, found: Vec<(Owner, Tagged)> },
     /// The same of what hosts told. Answer: `HostLeftoversJudged`.
     JudgeHostLeftovers { age_min_seconds: u64, is_by_itself: bool, found: Vec<(HostName, HostThing)> },
     /// Writes to the log what was removed.

@@ -42,7 +42,8 @@ pub struct Params {
     /// Since the end of the saga.
     pub age_min_seconds: u64,
     pub is_removed: bool,
-    /// No person asked for it. A frozen guest is then left as it is: who froze it may have meant it.
+    /// No person asked for it: what a person may have meant to be as it is stays so. That is a frozen guest, and what a restore
+    /// left.
     #[serde(default)]
     pub is_by_itself: bool,
     /// Those whose datamovers give signs of life.
@@ -101,7 +102,7 @@ pub struct Leftover {
 
 impl Saga for LeftoverSweep {
     const KIND: &'static str = "leftover_sweep";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const DEADLINE: Duration = Duration::from_secs(4 * 3600);
     type Params = Params;
     type Facts = Facts;
@@ -153,8 +154,8 @@ fn judge_leftovers() -> Step<LeftoverSweep> {
                 let owner = &ctx.params.owners[usize::from(*branch)];
                 things.iter().map(move |thing| (owner.clone(), thing.clone()))
             });
-            CatalogOp::JudgeLeftovers { age_min_seconds: ctx.params.age_min_seconds, found: found.collect() }
-                .into()
+            let Params { age_min_seconds, is_by_itself, .. } = *ctx.params;
+            CatalogOp::JudgeLeftovers { age_min_seconds, is_by_itself, found: found.collect() }.into()
         })
         .learn(|facts: &mut Facts, _, output: &Output| {
             facts.leftovers = answer::leftovers_judged(output);

@@ -159,6 +159,9 @@ impl Saga for SnapshotCreate {
             .forward(commit::write_final_records())
             .forward(commit::end_cuts_keeping_changes(Round::First))
             .forward(commit::end_cuts_keeping_changes(Round::Again))
+            // Purges disconnect the temporary volumes of failed instances.
+            .forward(left_out::purge_left_out_transfers(Round::First))
+            .forward(left_out::purge_left_out_transfers(Round::Again))
             .forward(commit::delete_temporary_volumes(Round::First))
             .forward(commit::delete_temporary_volumes(Round::Again))
             .forward(commit::delete_volume_snapshots(Round::First))
@@ -167,8 +170,6 @@ impl Saga for SnapshotCreate {
             .forward(commit::find_orphaned_bases())
             .forward(commit::delete_orphaned_bases())
             // What failed instances left: mostly nothing.
-            .forward(left_out::purge_left_out_transfers(Round::First))
-            .forward(left_out::purge_left_out_transfers(Round::Again))
             .forward(left_out::end_left_out_cuts(Round::First))
             .forward(left_out::end_left_out_cuts(Round::Again))
             .forward(left_out::remove_left_out_records())

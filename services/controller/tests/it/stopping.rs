@@ -18,7 +18,7 @@ use crate::harness::{Harness, Sent, decide, play_until, user, workload_id};
 use crate::world::{World, make_uuid};
 
 /// Longer than any saga has rounds of commands.
-const ROUNDS_MAX: usize = 40;
+const ROUNDS_MAX: usize = 64;
 
 /// How far the commands of a round are when something comes in between.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -82,6 +82,8 @@ impl TransferDisk {
             }
             Err(failure) => Err(Halt::failed(failure)),
         };
+        // A volume was connected: nobody may take the attempt for one that left nothing.
+        let outcome = outcome.map_err(Halt::with_effect);
         match (outcome, connections.disconnect(job.id).await) {
             (Ok(_), Err(failure)) => Err(Halt::failed(failure)),
             (outcome, Ok(())) => outcome,

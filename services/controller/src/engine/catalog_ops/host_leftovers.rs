@@ -51,9 +51,10 @@ pub(super) async fn judge(
         };
         match known {
             Known::InUse => {}
-            // A guest that is frozen waits: nobody waits for it to be old.
+            // A guest that is frozen waits, and a cut keeps the next one from being made: nobody waits for them to be old.
             Known::Over { owner, age_seconds, why }
-                if age_seconds >= age_min_seconds || thing.kind == HostKind::FrozenGuest =>
+                if age_seconds >= age_min_seconds
+                    || matches!(thing.kind, HostKind::FrozenGuest | HostKind::Cut) =>
             {
                 leftovers.push(leftover(owner, Some(age_seconds), why, true));
             }

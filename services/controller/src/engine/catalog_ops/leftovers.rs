@@ -12,7 +12,12 @@ use crate::sagas::catalog_op::CatalogAnswer;
 use crate::sagas::leftover_sweep::{Kind, Leftover, Tagged};
 use crate::sagas::snapshot_create::SnapshotCreate;
 
-pub(super) async fn judge(ctx: &mut OpCtx<'_>, age_min_seconds: u64, found: &[(Owner, Tagged)]) -> OpResult {
+pub(super) async fn judge(
+    ctx: &mut OpCtx<'_>,
+    age_min_seconds: u64,
+    is_by_itself: bool,
+    found: &[(Owner, Tagged)],
+) -> OpResult {
     let bases = ctx.tx.list_kept_bases(None).await?;
     let kept: BTreeSet<&str> = bases.iter().map(|row| row.base.tag.as_str()).collect();
     let mut leftovers = needless_bases(ctx, &bases, found).await?;
@@ -37,7 +42,8 @@ pub(super) async fn judge(ctx: &mut OpCtx<'_>, age_min_seconds: u64, found: &[(O
                 let Some(ended_at) = saga.finished_at else { continue };
                 let age = ctx.tx.now().since(ended_at).as_secs();
                 if age >= age_min_seconds && !is_its_users(ctx, &saga).await? {
-                    leftovers.push(leftover(Some(age), why(&saga, ended_at), true));
+                    let may_be_removed = !is_by_itself || is_never_meant(&saga);
+                    leftovers.push(leftover(Some(age), why(&saga, ended_at), may_be_removed));
                 }
             }
         }
@@ -86,6 +92,12 @@ async fn is_its_users(ctx: &mut OpCtx<'_>, saga: &SagaRow) -> Result<bool, OpErr
     let restore = ctx.tx.get_restore(RestoreId::from_uuid(saga.object_id)).await?;
     let is_available = restore.is_some_and(|row| row.status == RestoreState::Available);
     Ok(is_available || saga.phase == Phase::Succeeded.as_str())
+}
+
+/// Whether no person can want what is left of a saga: nothing of a snapshot, unless one decided to leave it as it lies. In what a
+/// restore left somebody may be at work.
+fn is_never_meant(saga: &SagaRow) -> bool {
+    saga.kind == SnapshotCreate::KIND && saga.phase != Phase::Abandoned.as_str()
 }
 
 fn why(saga: &SagaRow, ended_at: Timestamp) -> String {

@@ -106,8 +106,8 @@ async fn dispatch(ctx: &mut OpCtx<'_>, op: &CatalogOp) -> OpResult {
         CatalogOp::RecordReset(params) => leaving::record_reset(ctx, params).await,
         CatalogOp::RecordDelete(params) => leaving::record_delete(ctx, params).await,
         CatalogOp::LeaseBases(params) => leaving::lease_bases(ctx, params).await,
-        CatalogOp::JudgeLeftovers { age_min_seconds, found } => {
-            leftovers::judge(ctx, *age_min_seconds, found).await
+        CatalogOp::JudgeLeftovers { age_min_seconds, is_by_itself, found } => {
+            leftovers::judge(ctx, *age_min_seconds, *is_by_itself, found).await
         }
         CatalogOp::JudgeHostLeftovers { age_min_seconds, is_by_itself, found } => {
             host_leftovers::judge(ctx, *age_min_seconds, *is_by_itself, found).await

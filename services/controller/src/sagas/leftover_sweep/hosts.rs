@@ -186,6 +186,7 @@ pub(super) fn judge_on_hosts() -> Step<LeftoverSweep> {
         })
         .learn(|facts: &mut super::Facts, _, output: &Output| {
             facts.hosts.leftovers = answer::host_leftovers_judged(output);
+            facts.hosts.found.clear();
         })
 }
 

@@ -31,7 +31,7 @@ pub(super) fn purge_lost_transfers() -> Step<SnapshotCreate> {
         .learn(|facts: &mut Facts, branch, output: &Output| {
             let transfer = transfers_lost(facts)[usize::from(branch)];
             let place = facts.first.disks_cut()[usize::from(transfer)].instance_index;
-            facts.again.note_failure(place, Stage::Clear, output);
+            facts.again.note_failure(place, Stage::Purge, output);
         })
         .attempts_max(budget::MOVER_CALL_ATTEMPTS)
         .deadline(budget::DISPATCH_DEADLINE)
@@ -87,10 +87,12 @@ pub(super) fn delete_lost_temporary_volumes() -> Step<SnapshotCreate> {
         .deadline(budget::CLOUD_CALL_DEADLINE)
 }
 
-/// The branches of `create_temporary_volumes` that were for lost instances, and the places of these.
+/// The branches of `create_temporary_volumes` that were for lost instances, and the places of these. Where a transfer could not be
+/// taken back, its volume may still be connected: it goes behind the pivot, after another purge.
 fn temporary_volumes_lost(facts: &Facts) -> Vec<(Branch, Branch)> {
     let lost = facts.lost_instances();
-    temporary::all(&facts.first).into_iter().filter(|(_, place)| lost.contains(place)).collect()
+    let is_free = |place: Branch| lost.contains(&place) && facts.again.is_in(place, Stage::Clear);
+    temporary::all(&facts.first).into_iter().filter(|(_, place)| is_free(*place)).collect()
 }
 
 // delete_lost_volume_snapshots

@@ -99,7 +99,14 @@ pub(super) fn delete_temporary_volumes(round: Round) -> Step<SnapshotCreate> {
     Step::new(round.pick("delete_temporary_volumes", "delete_temporary_volumes_again"))
         .branches(move |_: &Params, facts: &Facts| round::count(temporary_volumes(facts, round).len()))
         .action(move |ctx: &Ctx, branch| {
-            temporary::delete(ctx, round, temporary_volumes(ctx.facts, round)[usize::from(branch)]).into()
+            removal(temporary::delete(ctx, round, temporary_volumes(ctx.facts, round)[usize::from(branch)]))
+                .into()
+        })
+        .learn(move |facts: &mut Facts, branch, output: &Output| {
+            facts.note_given_over(output, |facts| {
+                let volume = temporary_volumes(facts, round)[usize::from(branch)];
+                temporary::subject(facts.round(round), volume)
+            });
         })
         .deadline(budget::CLOUD_CALL_DEADLINE)
 }

@@ -28,7 +28,9 @@ use crate::sagas::{Output, budget, records};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Stage {
-    /// What the first round left of it is taken away.
+    /// The transfers of the first round are taken back.
+    Purge,
+    /// What else the first round left of it is taken away.
     Clear,
     Describe,
     DescribeConnector,

@@ -249,7 +249,7 @@ impl Facts {
 
     /// Those that are described, also of instances that fail.
     fn disks_described(&self) -> Vec<(Round, Disk<'_>)> {
-        self.disks_at(|round, place| self.counts_at(Stage::Clear, round, place))
+        self.disks_at(|round, place| self.counts_at(Stage::Purge, round, place))
     }
 
     fn disks_at(&self, counts: impl Fn(Round, Branch) -> bool) -> Vec<(Round, Disk<'_>)> {

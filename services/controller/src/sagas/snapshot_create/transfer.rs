@@ -8,7 +8,7 @@ use saga::{Branch, Direction, Step};
 
 use super::cut::freeze_step;
 use super::left_out::{Stage, may_fail};
-use super::round::{self, Disk, Round, text};
+use super::round::{self, Disk, Round, RoundFacts, text};
 use super::temporary::is_attached;
 use super::{Ctx, Facts, Params, SnapshotCreate};
 use crate::sagas::remote::{Codes, Remote, Tolerance};
@@ -89,13 +89,14 @@ fn transfer_disk(ctx: &Ctx, round: Round, branch: Branch) -> Remote {
         sealed: facts.sealed.get(&disk.index).cloned().unwrap_or_default(),
         ..Default::default()
     };
-    // What was attached to a host is read there, wherever its instance is by now.
-    let attached_to = facts.connectors.get(&disk.instance_index).filter(|_| is_attached(&disk));
-    let at = match attached_to {
-        Some(connector) => PlacedAt::Host(connector.host.clone()),
-        None => PlacedAt::Instance(disk.instance.id),
-    };
+    let at = attached_to(facts, &disk).unwrap_or(PlacedAt::Instance(disk.instance.id));
     Remote::placed(at, command, disk.subject())
+}
+
+/// What was attached to a host is read there, wherever its instance is by now.
+fn attached_to(facts: &RoundFacts, disk: &Disk) -> Option<PlacedAt> {
+    let connector = facts.connectors.get(&disk.instance_index).filter(|_| is_attached(disk))?;
+    Some(PlacedAt::Host(connector.host.clone()))
 }
 
 fn local_moment(ctx: &Ctx, round: Round, disk: &Disk) -> LocalMoment {
@@ -119,7 +120,8 @@ pub(super) fn purge_transfer(ctx: &Ctx, round: Round, branch: Branch) -> Remote 
         lineage_id: facts.lease(disk.index).lineage_id.to_string(),
         ..Default::default()
     };
-    let otherwise = PlacedAt::Target(ctx.params.target_id);
+    // Nobody else can disconnect a volume from a host, and what is connected must not be deleted.
+    let otherwise = attached_to(facts, &disk).unwrap_or(PlacedAt::Target(ctx.params.target_id));
     Remote::where_it_ran(transfer_job, otherwise, command, disk.subject())
 }
 
