@@ -99,12 +99,6 @@ impl ServiceRow {
         self.capabilities.as_ref().is_none_or(|known| known.iter().any(|word| word == verb))
     }
 
-    /// Whether it said that it knows this command.
-    #[must_use]
-    pub fn announced(&self, verb: &str) -> bool {
-        self.capabilities.is_some() && self.can(verb)
-    }
-
     fn read(row: &Row) -> Result<Self> {
         let pools = row.text("pools")?;
         let pools = pools.split_whitespace().map(|pool| {

@@ -130,7 +130,7 @@ async fn start_saga(
     let owners = one_of_each_project(tx, owners).await?;
     let (now, silence_max) = (tx.now(), state.engine.lease_ttl());
     let movers = tx.list_services().await?.into_iter().filter(|row| row.kind == ServiceKind::Datamover);
-    let answers = |row: &ServiceRow| now.since(row.seen_at) <= silence_max && row.announced("list_leftovers");
+    let answers = |row: &ServiceRow| now.since(row.seen_at) <= silence_max && row.can("list_leftovers");
     let (alive, silent): (Vec<_>, Vec<_>) = movers.partition(answers);
     let is_by_itself = matches!(asker, Asker::Nobody);
     let order = LeftoverOrder {
