@@ -19,6 +19,9 @@ use openstack_tests::site::{Pace, Site};
 /// What freezes guests thaws them after 20 s by itself.
 const THAW_MAX: Duration = Duration::from_secs(60);
 
+/// A creation that nobody answers is tried some times, for a minute each.
+const GIVE_UP_MAX: Duration = Duration::from_secs(900);
+
 /// Something that is wrong with the cloud.
 struct Trouble {
     name: &'static str,
@@ -96,7 +99,7 @@ fn what_the_cloud_refuses_is_said_and_nothing_is_left() -> Result<()> {
     let halted = HaltedService::halt(&estate.lab, "cinder-volume")?;
     let id = world.start_snapshot(estate.workload, true)?;
     let saga = world.block_on(world.client.show_snapshot(id))?.summary.saga_id;
-    wait::until(JOB_DEADLINE, "the snapshot is taken back", || {
+    wait::until(GIVE_UP_MAX, "the snapshot is taken back", || {
         let saga = world.block_on(world.client.show_saga(saga))?;
         Ok((saga.summary.phase == "backward").then_some(()))
     })
