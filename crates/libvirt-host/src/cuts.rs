@@ -200,7 +200,11 @@ impl Cuts {
                 self.records.save(instance, &turn.record)?;
                 self.end(&mut turn, false).await?;
                 self.drop_superseded(&mut turn).await?;
-                self.drop_from_files(&mut turn).await?;
+                match self.drop_from_files(&mut turn).await {
+                    // It may come again, as long as its folder is there.
+                    Err(Error::ForeignInstance { .. }) => {}
+                    dropped => dropped?,
+                }
                 self.forget_if_gone(&turn).await
             }
             Err(error) => Err(error),
