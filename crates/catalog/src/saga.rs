@@ -61,8 +61,7 @@ statements! {
     GET_SAGA = "SELECT id, kind, definition_version, object_id, workload_id, project_id, params, facts, state, phase, version, error_code, error_message, created_at, updated_at, finished_at FROM saga WHERE id = ?";
     LIST_SAGAS = "SELECT id, kind, definition_version, object_id, workload_id, project_id, params, facts, state, phase, version, error_code, error_message, created_at, updated_at, finished_at FROM saga WHERE (? IS NULL OR project_id = ?) AND (? IS NULL OR workload_id = ?) AND (? IS NULL OR object_id = ?) AND (? IS NULL OR phase = ?) ORDER BY created_at DESC, id DESC LIMIT ?";
     LIST_UNFINISHED_SAGAS = "SELECT id, kind, definition_version, object_id, workload_id, project_id, params, facts, state, phase, version, error_code, error_message, created_at, updated_at, finished_at FROM saga WHERE finished_at IS NULL ORDER BY created_at, id";
-    UPDATE_SAGA = "UPDATE saga SET facts = ?, state = ?, phase = ?, version = ?, error_code = ?, error_message = ?, updated_at = ?, finished_at = ? WHERE id = ? AND version = ?";
-    UPDATE_SAGA_BUT_FACTS = "UPDATE saga SET state = ?, phase = ?, version = ?, error_code = ?, error_message = ?, updated_at = ?, finished_at = ? WHERE id = ? AND version = ?";
+    UPDATE_SAGA = "UPDATE saga SET facts = COALESCE(?, facts), state = ?, phase = ?, version = ?, error_code = ?, error_message = ?, updated_at = ?, finished_at = ? WHERE id = ? AND version = ?";
     INSERT_SAGA_EVENT = "INSERT INTO saga_event (saga_id, sequence, kind, body, at) VALUES (?, ?, ?, ?, ?)";
     LIST_SAGA_EVENTS = "SELECT saga_id, sequence, kind, body, at FROM saga_event WHERE saga_id = ? ORDER BY sequence";
     GET_LAST_SAGA_EVENT = "SELECT MAX(sequence) AS sequence FROM saga_event WHERE saga_id = ?";
@@ -114,31 +113,21 @@ impl Tx {
     ///
     /// Errors: `Conflict` when the row has another version: load it and decide again.
     pub async fn update_saga(&mut self, row: &SagaRow, expected_version: u64) -> Result<u64> {
-        let version = expected_version + 1;
-        let now = self.now();
-        let values = values![
-            &row.facts,
-            &row.state,
-            &row.phase,
-            version,
-            row.error_code.as_deref(),
-            row.error_message.as_deref(),
-            now,
-            row.finished_at,
-            row.id,
-            expected_version,
-        ];
-        let is_written = self.swap(&UPDATE_SAGA, values).await?;
-        is_written.then_some(version).ok_or_else(|| conflict(row.id))
+        self.write_saga(row, Some(&row.facts), expected_version).await
     }
 
     /// The same, where `facts` are as they were: they may be long.
     ///
     /// Errors: as `update_saga`.
     pub async fn update_saga_but_facts(&mut self, row: &SagaRow, expected_version: u64) -> Result<u64> {
+        self.write_saga(row, None, expected_version).await
+    }
+
+    async fn write_saga(&mut self, row: &SagaRow, facts: Option<&str>, expected_version: u64) -> Result<u64> {
         let version = expected_version + 1;
         let now = self.now();
         let values = values![
+            facts,
             &row.state,
             &row.phase,
             version,
@@ -149,8 +138,10 @@ impl Tx {
             row.id,
             expected_version,
         ];
-        let is_written = self.swap(&UPDATE_SAGA_BUT_FACTS, values).await?;
-        is_written.then_some(version).ok_or_else(|| conflict(row.id))
+        match self.swap(&UPDATE_SAGA, values).await? {
+            true => Ok(version),
+            false => Err(Error::Conflict { what: format!("saga {}", row.id), retryable: false }),
+        }
     }
 
     /// Errors: `Duplicate` when the saga has an event of that sequence.
@@ -171,10 +162,6 @@ impl Tx {
         let sequence = row.map(|row| row.int_opt("sequence")).transpose()?.flatten();
         Ok(sequence.and_then(|sequence| u64::try_from(sequence).ok()).unwrap_or(0))
     }
-}
-
-fn conflict(id: SagaId) -> Error {
-    Error::Conflict { what: format!("saga {id}"), retryable: false }
 }
 
 impl SagaRow {

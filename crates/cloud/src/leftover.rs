@@ -34,6 +34,17 @@ pub struct HostLeftover {
 }
 
 impl LeftoverKey {
+    /// What it is, in a word.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Cut { .. } => "cut",
+            Self::Checkpoint { .. } => "checkpoint",
+            Self::Bitmap { .. } => "bitmap",
+            Self::Scratch { .. } => "scratch",
+        }
+    }
+
     /// Of whom it is, where that is told by the key.
     #[must_use]
     pub const fn instance(&self) -> Option<InstanceId> {

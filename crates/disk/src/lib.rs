@@ -22,6 +22,7 @@
 mod error;
 mod launcher;
 mod opener;
+mod qcow2_bitmaps;
 mod qcow2_header;
 mod qemu_source;
 mod reader;
@@ -32,6 +33,7 @@ mod writer;
 
 pub use error::Error;
 pub use opener::Opener;
+pub use qcow2_bitmaps::qcow2_bitmaps;
 pub use qcow2_header::{BackingFile, HeaderRefusal, Qcow2Header};
 pub use reader::DiskReader;
 pub use writer::DiskWriter;

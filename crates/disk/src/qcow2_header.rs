@@ -10,16 +10,16 @@
 use bytes::{Buf, TryGetError};
 use model::DiskFormat;
 
-const MAGIC: u32 = 0x5146_49fb; // "QFI\xfb"
+pub(crate) const MAGIC: u32 = 0x5146_49fb; // "QFI\xfb"
 const VERSION_2_LENGTH: u32 = 72;
 const VERSION_3_LENGTH_MIN: u32 = 104;
 
 const INCOMPATIBLE_CORRUPT: u64 = 1 << 1;
-const INCOMPATIBLE_DATA_FILE: u64 = 1 << 2;
+pub(crate) const INCOMPATIBLE_DATA_FILE: u64 = 1 << 2;
 /// Dirty refcounts, a compression type, extended level 2 entries: none of them leads out of the file.
 const INCOMPATIBLE_HARMLESS: u64 = 1 << 0 | 1 << 3 | 1 << 4;
 
-const EXTENSION_END: u32 = 0;
+pub(crate) const EXTENSION_END: u32 = 0;
 const EXTENSION_DATA_FILE_NAME: u32 = 0x4441_5441;
 const EXTENSION_ENCRYPTION: u32 = 0x0537_be77;
 const EXTENSION_BACKING_FORMAT: u32 = 0xe279_2aca;

@@ -19,7 +19,8 @@ use crate::server::Access;
 use crate::{Error, HeaderRefusal, Qcow2Header};
 
 /// NONBLOCK: a named pipe that lies where a disk should be must not hang us.
-const FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+pub(crate) const FLAGS: OFlags =
+    OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// An image with its backing file, if it has one.
 #[derive(Debug)]

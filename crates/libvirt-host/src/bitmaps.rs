@@ -8,9 +8,9 @@ use model::{ByteCount, InstanceId, SnapshotId};
 
 use crate::Error;
 use crate::cuts::{Cuts, Turn};
+use crate::job_xml;
 use crate::leftovers::qcow2_files;
 use crate::tool::Tool;
-use crate::{job_xml, qcow2};
 
 /// A bitmap's blocks are given back: milliseconds, on a file system that answers.
 const REMOVAL_MAX: Duration = Duration::from_secs(60);
@@ -63,7 +63,7 @@ impl Cuts {
             return Ok(());
         }
         for (device, path) in qcow2_files(&domain) {
-            let there = match qcow2::bitmaps(path) {
+            let there = match disk::qcow2_bitmaps(path) {
                 Ok(there) => there,
                 Err(error) => {
                     tracing::warn!(instance_id = %instance, disk = %device, %error, "a disk's file cannot be looked at, its records of changes are removed later");

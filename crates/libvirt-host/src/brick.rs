@@ -77,7 +77,7 @@ impl BrickConnector {
             arguments.extend(value.iter().flat_map(|value| [option.to_owned(), value.clone()]));
         }
         arguments.extend(settings.multipath.then(|| "--multipath".to_owned()));
-        let tool = Tool::named(program.clone(), TIMEOUT, ANSWER_LENGTH_MAX).args(arguments);
+        let tool = Tool::new(program.clone(), TIMEOUT, ANSWER_LENGTH_MAX).args(arguments);
         tool.input(input.to_string().into_bytes()).run().await.map_err(|error| describe(verb, &error))
     }
 }

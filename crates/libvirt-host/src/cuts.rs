@@ -200,11 +200,8 @@ impl Cuts {
                 self.records.save(instance, &turn.record)?;
                 self.end(&mut turn, false).await?;
                 self.drop_superseded(&mut turn).await?;
-                match self.drop_from_files(&mut turn).await {
-                    // It may come again, as long as its folder is there.
-                    Err(Error::ForeignInstance { .. }) => {}
-                    dropped => dropped?,
-                }
+                // It may come again, as long as its folder is there.
+                Error::unless_foreign(self.drop_from_files(&mut turn).await)?;
                 self.forget_if_gone(&turn).await
             }
             Err(error) => Err(error),
@@ -220,11 +217,8 @@ impl Cuts {
     pub(crate) async fn turn(&self, instance: InstanceId) -> Result<Turn, Error> {
         let mut turn = self.hold(instance).await?;
         if turn.record.on_domain {
-            match self.clear_domain(&mut turn).await {
-                // With a domain go its checkpoints. When it comes again it is looked at again.
-                Err(Error::ForeignInstance { .. }) => {}
-                cleared => cleared?,
-            }
+            // With a domain go its checkpoints. When it comes again it is looked at again.
+            Error::unless_foreign(self.clear_domain(&mut turn).await)?;
         }
         Ok(turn)
     }

@@ -71,6 +71,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same, where it is well that the instance is not of this host, or not any more.
+    pub(crate) fn unless_foreign(outcome: Result<(), Self>) -> Result<(), Self> {
+        match outcome {
+            Err(Self::ForeignInstance { .. }) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
     /// The failure that an operator sees.
     #[must_use]
     pub fn failure(&self) -> Failure {

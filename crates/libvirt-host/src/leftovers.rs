@@ -16,7 +16,7 @@ use crate::Error;
 use crate::bitmaps::{checkpoint_name, snapshot_of};
 use crate::cuts::{Cuts, Turn};
 use crate::domain::{Domain, Source};
-use crate::{job_xml, qcow2};
+use crate::job_xml;
 
 /// Instances that are looked at at once: each costs some processes of 20 ms.
 const LOOKS_AT_ONCE: usize = 4;
@@ -150,18 +150,13 @@ impl Cuts {
             return Err(Error::CutBusy { instance, other: cut.snapshot_id });
         }
         turn.record.base = turn.record.base.take().filter(|base| base.checkpoint != snapshot);
-        let removed = match self.adopt(&mut turn, snapshot).await {
-            Ok(()) => match self.drop_superseded(&mut turn).await {
-                Ok(()) => self.drop_from_files(&mut turn).await,
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(error),
+        let removed = async {
+            self.adopt(&mut turn, snapshot).await?;
+            self.drop_superseded(&mut turn).await?;
+            self.drop_from_files(&mut turn).await
         };
-        match removed {
-            // Deleted, or moved with its disks.
-            Err(Error::ForeignInstance { .. }) => {}
-            removed => removed?,
-        }
+        // Deleted, or moved with its disks.
+        Error::unless_foreign(removed.await)?;
         self.forget_if_gone(&turn).await?;
         match self.records.load(instance)?.checkpoints.contains(&snapshot) {
             true => Err(Error::BitmapKept { instance, snapshot }),
@@ -207,7 +202,7 @@ pub(crate) fn qcow2_files(domain: &Domain) -> impl Iterator<Item = (&DiskId, &Pa
 
 /// Those of ours. A file that cannot be read has none that we could remove.
 fn bitmaps_of(path: &Path) -> Vec<SnapshotId> {
-    match qcow2::bitmaps(path) {
+    match disk::qcow2_bitmaps(path) {
         Ok(names) => names.iter().filter_map(|name| snapshot_of(name)).collect(),
         Err(error) => {
             tracing::info!(path = %path.display(), %error, "the bitmaps of a file cannot be read");

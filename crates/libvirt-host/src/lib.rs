@@ -27,7 +27,6 @@ mod host;
 mod job_xml;
 mod leftovers;
 mod moment;
-mod qcow2;
 mod record;
 mod scratch;
 mod settings;

@@ -28,15 +28,13 @@ pub(crate) struct Tool {
 }
 
 impl Tool {
-    pub(crate) const fn new(program: &'static str, timeout: Duration, answer_length_max: ByteCount) -> Self {
-        let program = Cow::Borrowed(program);
-        Self { program, input: None, arguments: Vec::new(), timeout, answer_length_max }
-    }
-
-    /// One that the config names.
-    pub(crate) const fn named(program: String, timeout: Duration, answer_length_max: ByteCount) -> Self {
-        let program = Cow::Owned(program);
-        Self { program, input: None, arguments: Vec::new(), timeout, answer_length_max }
+    /// `program`: one of ours, or one that the config names.
+    pub(crate) fn new(
+        program: impl Into<Cow<'static, str>>,
+        timeout: Duration,
+        answer_length_max: ByteCount,
+    ) -> Self {
+        Self { program: program.into(), input: None, arguments: Vec::new(), timeout, answer_length_max }
     }
 
     /// What it reads from its standard input; it may be secret.

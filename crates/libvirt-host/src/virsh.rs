@@ -47,13 +47,16 @@ impl Virsh {
 
     /// The instances that run here.
     pub(crate) async fn running(&self) -> Result<BTreeSet<InstanceId>, Error> {
-        let ids = self.call(&["list", "--uuid"]).await?;
-        Ok(ids.lines().filter_map(|line| line.trim().parse().ok()).collect())
+        self.list(&[]).await
     }
 
     /// The instances that libvirt knows, running or not.
     pub(crate) async fn defined(&self) -> Result<BTreeSet<InstanceId>, Error> {
-        let ids = self.call(&["list", "--all", "--uuid"]).await?;
+        self.list(&["--all"]).await
+    }
+
+    async fn list(&self, which: &[&str]) -> Result<BTreeSet<InstanceId>, Error> {
+        let ids = self.call(&[&["list", "--uuid"], which].concat()).await?;
         Ok(ids.lines().filter_map(|line| line.trim().parse().ok()).collect())
     }
 

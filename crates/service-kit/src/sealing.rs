@@ -1,44 +1,36 @@
 //! Secrets on the bus: sealed to the one host that is to open them, so that neither the broker nor the catalog holds them in the
 //! clear. Anybody may seal; the broker vouches for who sent a message. NaCl's sealed boxes (X25519, XSalsa20-Poly1305).
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::{fmt, fs, io};
 
 use crypto_box::aead::OsRng;
 use crypto_box::{PublicKey, SecretKey};
 use model::Failure;
+use runtime::atomic_file;
 
 /// The key pair of a host, kept in a file of its own.
 pub struct HostKey(SecretKey);
 
 impl HostKey {
-    /// Takes the key from its file; makes it, with mode 0600, where there is none.
+    /// Takes the key from the file `name` in `dir`; makes it, with mode 0600, where there is none.
     ///
     /// Errors: the file cannot be read or made, or holds no key.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        match fs::read(path) {
+    pub fn open(dir: &Path, name: &str) -> io::Result<Self> {
+        let path = dir.join(name);
+        match fs::read(&path) {
             Ok(bytes) => SecretKey::from_slice(&bytes).map(Self).map_err(|_| {
                 io::Error::other(format!("{} holds no key: remove it, another is made", path.display()))
             }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::make(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::make(dir, name),
             Err(error) => Err(error),
         }
     }
 
     /// Appears whole: a key of half its length would be no key ever after.
-    fn make(path: &Path) -> io::Result<Self> {
+    fn make(dir: &Path, name: &str) -> io::Result<Self> {
         let key = SecretKey::generate(&mut OsRng);
-        let draft = path.with_extension("draft");
-        match fs::remove_file(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        file.write_all(&key.to_bytes())?;
-        file.sync_all()?;
-        fs::rename(&draft, path)?;
+        atomic_file::write(dir, name, &key.to_bytes())?;
         Ok(Self(key))
     }
 
@@ -82,12 +74,12 @@ mod tests {
     fn what_is_sealed_to_a_host_is_opened_by_it_alone_also_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("host.key");
-        let key = HostKey::open(&path).unwrap();
+        let key = HostKey::open(dir.path(), "host.key").unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let sealed = seal(&key.public_key(), b"chap secret").unwrap();
         assert!(!sealed.windows(4).any(|window| window == b"chap"));
-        assert_eq!(HostKey::open(&path).unwrap().unseal(&sealed).unwrap(), b"chap secret");
-        let other = HostKey::open(&dir.path().join("other.key")).unwrap();
+        assert_eq!(HostKey::open(dir.path(), "host.key").unwrap().unseal(&sealed).unwrap(), b"chap secret");
+        let other = HostKey::open(dir.path(), "other.key").unwrap();
         assert_eq!(other.unseal(&sealed).unwrap_err().code, "SEAL_BROKEN");
         assert_eq!(key.unseal(&sealed[1..]).unwrap_err().code, "SEAL_BROKEN");
     }
@@ -97,7 +89,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("host.key");
         fs::write(&path, b"short").unwrap();
-        HostKey::open(&path).unwrap_err();
+        HostKey::open(dir.path(), "host.key").unwrap_err();
         assert_eq!(fs::read(&path).unwrap(), b"short");
         assert_eq!(seal(b"short", b"x").unwrap_err().code, "COMMAND_INVALID");
     }

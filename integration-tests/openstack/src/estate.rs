@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use integration_tests::readback::{TargetReader, assert_kept};
+use integration_tests::readback::TargetReader;
 use integration_tests::wait;
 use model::{InstanceId, SnapshotId, WorkloadId};
 use rest_api::Snapshot;
 
 use crate::guest::Guest;
-use crate::hypervisor::{LocalDisk, bitmaps, checkpoints, copy_file, state, virsh};
+use crate::hypervisor::{bitmaps, checkpoints, state, virsh};
 use crate::lab::Lab;
 use crate::project::Project;
 use crate::rbd;
@@ -128,13 +128,7 @@ impl Estate {
 
     /// What a snapshot has of `db` is what is on its disk, while it does not run.
     pub fn assert_local_bytes(&self, snapshot: &Snapshot) -> Result<()> {
-        let folder = tempfile::tempdir()?;
-        let witness = folder.path().join("witness");
-        copy_file(&LocalDisk::of(&self.lab, &self.db)?.path, &witness)?;
-        let instance = snapshot.instances.iter().find(|instance| instance.id.to_string() == self.db);
-        let disk =
-            instance.and_then(|instance| instance.vdisks.first()).context("the snapshot has its disk")?;
-        assert_kept(&self.site.world, snapshot, disk, &witness)
+        self.site.assert_local_disk_kept(&self.lab, snapshot, &self.db)
     }
 
     /// Every disk of a snapshot can be read back whole.

@@ -98,7 +98,7 @@ pub fn bitmaps(instance_id: &str) -> Result<Vec<String>> {
         serde_json::from_str(&virsh(&["qemu-monitor-command", instance_id, question])?)?;
     let nodes = answer["return"].as_array().into_iter().flatten();
     let bitmaps = nodes.flat_map(|node| node["dirty-bitmaps"].as_array().into_iter().flatten());
-    Ok(bitmaps.filter_map(|bitmap| Some(bitmap["name"].as_str()?.to_owned())).collect())
+    Ok(bitmaps.filter_map(name_of).collect())
 }
 
 /// The names of the bitmaps in a disk's file, by qemu's own tool.
@@ -107,7 +107,11 @@ pub fn bitmaps_in(disk: &LocalDisk) -> Result<Vec<String>> {
     let command = command.args(["info", "--force-share", "-f", "qcow2", "--output", "json"]).arg(&disk.path);
     let told: serde_json::Value = serde_json::from_str(&tool::run(command, "")?)?;
     let bitmaps = told["format-specific"]["data"]["bitmaps"].as_array().into_iter().flatten();
-    Ok(bitmaps.filter_map(|bitmap| Some(bitmap["name"].as_str()?.to_owned())).collect())
+    Ok(bitmaps.filter_map(name_of).collect())
+}
+
+fn name_of(bitmap: &serde_json::Value) -> Option<String> {
+    Some(bitmap["name"].as_str()?.to_owned())
 }
 
 /// The names of the checkpoints that libvirt keeps of the instance's domain.
@@ -127,7 +131,7 @@ pub fn console_end(instance: &str) -> String {
     const LINES: usize = 12;
     let read = || {
         let domain = virsh(&["dumpxml", instance])?;
-        let file = domain.split("<log file='").nth(1).and_then(|rest| rest.split('\'').next());
+        let file = between(&domain, "<log file='", "'");
         let bytes = std::fs::read(file.context("its console is kept in no file")?)?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let lines: Vec<&str> = text.lines().collect();

@@ -209,11 +209,11 @@ impl Project {
         Ok(())
     }
 
-    /// The ids of all things of a kind that are the project's own.
     fn roles(&self) -> MutexGuard<'_, Vec<String>> {
         self.roles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The ids of all things of a kind that are the project's own.
     fn list(&self, noun: &[&str]) -> Result<Vec<String>> {
         let own: &[&str] = match noun {
             ["image"] => &["--private"],

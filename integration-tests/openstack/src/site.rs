@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use integration_tests::config::Timing;
 use integration_tests::process::RunAs;
+use integration_tests::readback::assert_kept;
 use integration_tests::world::{CloudSections, Spec, World, give};
 use model::{HostName, Owner};
-use rest_api::Client;
+use rest_api::{Client, Snapshot};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::account::Account;
 use crate::database_user::DatabaseUser;
+use crate::hypervisor::{LocalDisk, copy_file};
 use crate::lab::Lab;
 use crate::people::People;
 use crate::project::Project;
@@ -158,6 +160,17 @@ impl Site {
     /// Leaves so many MiB for old blocks, until the answer is dropped.
     pub fn shrink_scratch(&self, size_mib: u32) -> Result<SmallScratch> {
         self.scratch.shrink(size_mib)
+    }
+
+    /// What a snapshot has of the local disk of a server is what is in its file. The server does not run meanwhile.
+    pub fn assert_local_disk_kept(&self, lab: &Lab, snapshot: &Snapshot, server: &str) -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let witness = folder.path().join("witness");
+        copy_file(&LocalDisk::of(lab, server)?.path, &witness)?;
+        let instance = snapshot.instances.iter().find(|instance| instance.id.to_string() == server);
+        let disks = instance.into_iter().flat_map(|instance| &instance.vdisks);
+        let disk = disks.into_iter().find(|disk| disk.volume_id.is_none());
+        assert_kept(&self.world, snapshot, disk.context("the snapshot has its local disk")?, &witness)
     }
 
     /// Stops it, and removes whom it was.

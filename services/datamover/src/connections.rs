@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use cloud::{Connected, Connection, Connector};
 use model::{ErrorClass, Failure, JobId};
+use runtime::atomic_file;
 use serde::{Deserialize, Serialize};
 use service_kit::sealing::HostKey;
 use service_kit::telemetry::Chain;
@@ -45,7 +46,7 @@ impl Connections {
     pub fn open(state_dir: &std::path::Path, connector: Arc<dyn Connector>) -> Result<Self, Failure> {
         let dir = state_dir.join(FOLDER);
         std::fs::create_dir_all(&dir).map_err(|error| unusable(&error))?;
-        let key = HostKey::open(&state_dir.join(KEY)).map_err(|error| unusable(&error))?;
+        let key = HostKey::open(state_dir, KEY).map_err(|error| unusable(&error))?;
         let boot_id = std::fs::read_to_string(BOOT_ID).map_err(|error| unusable(&error))?;
         Ok(Self { dir, key, connector, boot_id: boot_id.trim().to_owned() })
     }
@@ -76,7 +77,7 @@ impl Connections {
 
     /// Disconnects what was connected for a job; succeeds when nothing is.
     pub async fn disconnect(&self, job: JobId) -> Result<(), Failure> {
-        let path = self.path(&job.to_string());
+        let path = self.dir.join(name(job));
         let text = match fs::read(&path).await {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -125,20 +126,14 @@ impl Connections {
     /// Appears whole, and is durable when this returns.
     async fn write(&self, job: JobId, record: &Record) -> Result<(), Failure> {
         let text = serde_json::to_vec(record).expect("a record is plain data");
-        let (path, dir) = (self.path(&job.to_string()), self.dir.clone());
-        let written = tokio::task::spawn_blocking(move || {
-            let draft = path.with_extension("draft");
-            std::fs::write(&draft, text)?;
-            std::fs::File::open(&draft)?.sync_all()?;
-            std::fs::rename(&draft, &path)?;
-            std::fs::File::open(dir)?.sync_all()
-        });
+        let dir = self.dir.clone();
+        let written = tokio::task::spawn_blocking(move || atomic_file::write(&dir, &name(job), &text));
         written.await.map_err(io::Error::other).and_then(|written| written).map_err(|error| unusable(&error))
     }
+}
 
-    fn path(&self, job: &str) -> PathBuf {
-        self.dir.join(format!("{job}.json"))
-    }
+fn name(job: JobId) -> String {
+    format!("{job}.json")
 }
 
 fn unusable(error: &io::Error) -> Failure {

@@ -4,7 +4,6 @@ use cloud::LeftoverKey;
 
 use crate::bitmaps::checkpoint_name;
 use crate::fake::{FakeHost, snapshot};
-use crate::qcow2;
 
 /// What is told, in a few words.
 async fn told(host: &FakeHost) -> Vec<String> {
@@ -12,15 +11,9 @@ async fn told(host: &FakeHost) -> Vec<String> {
     let mut words: Vec<_> = found
         .iter()
         .map(|it| {
-            let kind = match it.key {
-                LeftoverKey::Cut { .. } => "cut",
-                LeftoverKey::Checkpoint { .. } => "checkpoint",
-                LeftoverKey::Bitmap { .. } => "bitmap",
-                LeftoverKey::Scratch { .. } => "scratch",
-            };
             let number = it.key.snapshot().to_string();
             let base = if it.base_of.is_some() { " base" } else { "" };
-            format!("{kind} {}{base}", &number[number.len() - 1..])
+            format!("{} {}{base}", it.key.kind(), &number[number.len() - 1..])
         })
         .collect();
     words.sort();
@@ -28,7 +21,7 @@ async fn told(host: &FakeHost) -> Vec<String> {
 }
 
 fn in_file(host: &FakeHost) -> Vec<String> {
-    qcow2::bitmaps(&host.path("disk")).unwrap()
+    disk::qcow2_bitmaps(&host.path("disk")).unwrap()
 }
 
 #[tokio::test]

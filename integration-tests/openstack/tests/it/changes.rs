@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use integration_tests::readback::assert_kept;
 use model::{InstanceId, WorkloadId};
 use openstack_tests::guest::Guest;
-use openstack_tests::hypervisor::{LocalDisk, bitmaps, checkpoints, copy_file};
+use openstack_tests::hypervisor::{bitmaps, checkpoints};
 use openstack_tests::lab::Lab;
 use openstack_tests::phase::Phase;
 use openstack_tests::project::Project;
@@ -195,7 +195,7 @@ fn disks_that_users_attach_detach_and_extend_leave_each_snapshot_with_its_own_po
 
 #[test]
 fn a_local_disk_keeps_its_point_in_time_while_volumes_come_and_go() -> Result<()> {
-    let (lab, folder) = (Lab::from_env()?, tempfile::tempdir()?);
+    let lab = Lab::from_env()?;
     let project = Project::create(&lab)?;
     let phase = Phase::begin("changes: a server on a local disk, and a slow Holdfast");
     let server = project.create_local_server("db")?;
@@ -224,10 +224,7 @@ fn a_local_disk_keeps_its_point_in_time_while_volumes_come_and_go() -> Result<()
     let phase = Phase::begin("changes: stopped, detach in mid-transfer, bytes compared");
     project.stop(&server)?;
     let snapshot = snapshot_during(&site, workload, || stage.detach(&volume))?;
-    let disk = snapshot.instances[0].vdisks.iter().find(|disk| disk.label == "vda").context("vda")?;
-    let witness = folder.path().join("witness");
-    copy_file(&LocalDisk::of(&lab, &server)?.path, &witness)?;
-    assert_kept(&site.world, &snapshot, disk, &witness)?;
+    site.assert_local_disk_kept(&lab, &snapshot, &server)?;
     drop(phase);
     site.close()?;
     project.close()

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use integration_tests::jobs::JOB_DEADLINE;
-use integration_tests::readback::assert_kept;
 use integration_tests::wait;
 use openstack_tests::estate::Estate;
 use openstack_tests::guest::Guest;
 use openstack_tests::halted_service::HaltedService;
-use openstack_tests::hypervisor::{LocalDisk, copy_file};
 use openstack_tests::lab::Lab;
 use openstack_tests::phase::Phase;
 use openstack_tests::project::Project;
@@ -131,7 +129,7 @@ fn assert_thawed(estate: &Estate) -> Result<()> {
 
 #[test]
 fn an_image_that_is_deleted_in_mid_transfer_is_not_missed() -> Result<()> {
-    let (lab, folder) = (Lab::from_env()?, tempfile::tempdir()?);
+    let lab = Lab::from_env()?;
     let project = Project::create(&lab)?;
     let phase = Phase::begin("failing: a server from an image of its own, and a slow Holdfast");
     let template = project.create_local_server("template")?;
@@ -158,10 +156,7 @@ fn an_image_that_is_deleted_in_mid_transfer_is_not_missed() -> Result<()> {
         }
         let snapshot = site.world.wait_for_snapshot(id)?;
         ensure!(snapshot.summary.status == "available", "{name}: {:?}", snapshot.summary.error_msg);
-        let disk = snapshot.instances[0].vdisks.first().context("it has a disk")?;
-        let witness = folder.path().join("witness");
-        copy_file(&LocalDisk::of(&lab, &server)?.path, &witness)?;
-        assert_kept(&site.world, &snapshot, disk, &witness)?;
+        site.assert_local_disk_kept(&lab, &snapshot, &server)?;
         drop(phase);
     }
     site.close()?;

@@ -1,10 +1,9 @@
 //! Workloads of several instances on a real OpenStack, of which one fails: the others are in the snapshot, which says so.
 
 use anyhow::{Context as _, Result, ensure};
-use integration_tests::readback::assert_kept;
 use model::{InstanceId, WorkloadId, WorkloadType};
 use openstack_tests::guest::Guest;
-use openstack_tests::hypervisor::{LocalDisk, bitmaps, checkpoints, copy_file};
+use openstack_tests::hypervisor::{bitmaps, checkpoints};
 use openstack_tests::lab::Lab;
 use openstack_tests::phase::Phase;
 use openstack_tests::project::Project;
@@ -44,7 +43,7 @@ fn assert_partial(
 
 #[test]
 fn an_instance_that_fails_is_left_out_and_the_other_is_saved() -> Result<()> {
-    let (lab, folder) = (Lab::from_env()?, tempfile::tempdir()?);
+    let lab = Lab::from_env()?;
     let project = Project::create(&lab)?;
     let phase = Phase::begin("partial: two servers on local disks, and a slow Holdfast");
     let (first, second) = (project.create_local_server("first")?, project.create_local_server("second")?);
@@ -91,10 +90,7 @@ fn an_instance_that_fails_is_left_out_and_the_other_is_saved() -> Result<()> {
     ensure!(summary.status == "available", "{:?}\n{}", summary.error_msg, site.world.logs());
     // Whoever is asked first says it: Nova's database, or its API.
     assert_partial(&snapshot, one, &["INSTANCE_DELETED", "INSTANCE_NOT_FOUND"], other)?;
-    let disk = part(&snapshot, other)?.vdisks.first().context("it has a disk")?;
-    let witness = folder.path().join("witness");
-    copy_file(&LocalDisk::of(&lab, &second)?.path, &witness)?;
-    assert_kept(&site.world, &snapshot, disk, &witness)?;
+    site.assert_local_disk_kept(&lab, &snapshot, &second)?;
     drop(phase);
 
     let phase = Phase::begin("partial: the other starts, and nothing is left");

@@ -66,20 +66,16 @@ impl Resting {
             if self.0.iter().any(|(resting, _)| *resting == timer) {
                 continue;
             }
-            let failed = match tokio::spawn(tell(timer)).await {
+            match tokio::spawn(tell(timer)).await {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => {
                     tracing::warn!(saga_id = %timer.saga_id, error = %Chain(&error), "a timer could not be told, will try again");
-                    true
                 }
                 Err(error) => {
                     tracing::error!(saga_id = %timer.saga_id, %error, "a saga met a bug when its timer was due; report it. It is tried again");
-                    true
                 }
-            };
-            if failed {
-                self.0.push((timer, now + REST));
             }
+            self.0.push((timer, now + REST));
         }
     }
 }

@@ -62,9 +62,9 @@ async fn look_at(
     rows: &[KeptBaseRow],
     patience: Patience,
 ) -> Result<usize, Error> {
-    let Some(workload) = state.catalog.read().await?.get_workload(id).await? else { return Ok(0) };
-    let owner = workload.owner();
     let mut tx = state.catalog.read().await?;
+    let Some(workload) = tx.get_workload(id).await? else { return Ok(0) };
+    let owner = workload.owner();
     let refused = refused_releases(&mut tx, id).await?;
     drop(tx);
     let now = state.clock.now();

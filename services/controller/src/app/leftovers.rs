@@ -9,6 +9,7 @@ use model::{Owner, ProjectId, SagaId, Timestamp};
 
 use super::{Caller, Error};
 use crate::engine::{LeftoverOrder, LeftoverReport, LeftoverSweep};
+use crate::sagas::uuid_of;
 use crate::state::AppState;
 use saga::Saga as _;
 
@@ -97,13 +98,11 @@ impl Turn {
     }
 }
 
-/// One for each turn of that length. Shape: a uuid of version 8 over a BLAKE3 digest.
+/// One for each turn of that length.
 fn saga_of(turn: i64, interval: Duration) -> SagaId {
     let mut hasher = blake3::Hasher::new_derive_key("holdfast leftover sweep v1");
     hasher.update(&turn.to_be_bytes()).update(&interval.as_micros().to_be_bytes());
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    SagaId::from_uuid(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    SagaId::from_uuid(uuid_of(&hasher))
 }
 
 async fn start_saga(

@@ -282,7 +282,8 @@ impl CloudJobs {
     async fn check_restore_plan(&self, command: &cmd::CheckRestorePlan) -> Result<(), Failure> {
         if !command.unwritable_disks.is_empty() {
             let message = format!(
-                "volumes of storage that is reached by an attachment only cannot be written yet: {}; restore the other instances,                  and take the bytes of these from the target (docs/target-format.md)",
+                "volumes of storage that is reached by an attachment only cannot be written yet: {}; restore the other instances, \
+                 and take the bytes of these from the target (docs/target-format.md)",
                 command.unwritable_disks.join(", ")
             );
             return Err(Failure::permanent("VOLUME_NOT_WRITABLE", message));

@@ -21,7 +21,7 @@ use saga::{Branch, Saga, Step, Steps};
 use serde::{Deserialize, Serialize};
 
 use super::catalog_op::CatalogOp;
-use super::remote::{Codes, Remote, Tolerance};
+use super::remote::{Remote, Tolerance};
 use super::{Output, Request, answer, budget};
 
 /// The definition.
@@ -103,11 +103,7 @@ fn delete_bases() -> Step<BaseRelease> {
                 ..Default::default()
             };
             // One that cannot go keeps no other.
-            let all = Tolerance {
-                attempts_max: budget::CLOUD_CALL_ATTEMPTS,
-                codes: Codes::AllBut(&[]),
-                instead: None,
-            };
+            let all = Tolerance::of_all(budget::CLOUD_CALL_ATTEMPTS);
             let subject = format!("volume {} ({})", base.volume_name, base.volume_id);
             Remote::cloud(command, subject).tolerating(all).into()
         })

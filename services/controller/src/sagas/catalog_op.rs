@@ -165,7 +165,7 @@ pub struct LineageLease {
     pub lineage_id: LineageId,
     pub epoch: u64,
     pub chunk_size: ByteCount,
-    /// Owner chunks may be referenced; `None`: a full read.
+    /// Whose chunks may be referenced; `None`: a full read.
     pub parent_snapshot_id: Option<SnapshotId>,
     /// No snapshot of the lineage was ever committed.
     pub is_new: bool,
@@ -176,7 +176,7 @@ pub struct LineageLease {
 /// A volume snapshot that outlives its snapshot's saga.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptBase {
-    /// Owner point in time it is.
+    /// Whose point in time it is.
     pub snapshot_id: SnapshotId,
     pub volume_snapshot_id: VolumeSnapshotId,
     pub tag: String,

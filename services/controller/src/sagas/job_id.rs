@@ -3,8 +3,9 @@
 
 use model::{JobId, SagaId};
 use saga::{Branch, Direction};
+use uuid::Uuid;
 
-/// The id of one branch of one step, or of its compensation. Shape: a uuid of version 8 over a BLAKE3 digest.
+/// The id of one branch of one step, or of its compensation.
 #[must_use]
 pub fn job_id(saga_id: SagaId, step: &str, branch: Branch, direction: Direction) -> JobId {
     let direction: &[u8] = match direction {
@@ -14,7 +15,12 @@ pub fn job_id(saga_id: SagaId, step: &str, branch: Branch, direction: Direction)
     let mut hasher = blake3::Hasher::new_derive_key("holdfast job id v1");
     hasher.update(saga_id.uuid().as_bytes()).update(&branch.to_be_bytes()).update(direction);
     hasher.update(step.as_bytes()); // last: the only part of variable length
+    JobId::from_uuid(uuid_of(&hasher))
+}
+
+/// What is fixed by all that was hashed. Shape: a uuid of version 8 over a BLAKE3 digest.
+pub(crate) fn uuid_of(hasher: &blake3::Hasher) -> Uuid {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    JobId::from_uuid(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }

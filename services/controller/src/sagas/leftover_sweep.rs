@@ -23,7 +23,7 @@ use saga::{Branch, Saga, Step, Steps};
 use serde::{Deserialize, Serialize};
 
 use super::catalog_op::CatalogOp;
-use super::remote::{Codes, Remote, Tolerance};
+use super::remote::{Remote, Tolerance};
 use super::{Output, Request, answer, budget};
 
 /// The definition.
@@ -234,7 +234,7 @@ fn removable(facts: &Facts, is_ours: fn(Kind) -> bool) -> Vec<Leftover> {
 
 /// A cloud that does not answer for one project hides no other, and what cannot be removed keeps nothing else.
 fn reported() -> Tolerance {
-    Tolerance { attempts_max: 3, codes: Codes::AllBut(&[]), instead: None }
+    Tolerance::of_all(3)
 }
 
 fn count(count: usize) -> Branch {

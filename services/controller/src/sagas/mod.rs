@@ -21,6 +21,7 @@ mod records;
 pub mod remote;
 
 pub use job_id::job_id;
+pub(crate) use job_id::uuid_of;
 
 use catalog_op::{CatalogAnswer, CatalogOp};
 use model::Failure;

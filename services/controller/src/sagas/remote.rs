@@ -42,6 +42,14 @@ pub struct Tolerance {
     pub instead: Option<Answer>,
 }
 
+impl Tolerance {
+    /// Of whatever failure: the step learns of it.
+    #[must_use]
+    pub const fn of_all(attempts_max: u32) -> Self {
+        Self { attempts_max, codes: Codes::AllBut(&[]), instead: None }
+    }
+}
+
 /// Answers of dmapi that an instance is on no host any more.
 pub(super) const INSTANCE_GONE: &[&str] =
     &["INSTANCE_NOT_FOUND", "INSTANCE_DELETED", "INSTANCE_SHELVED", "INSTANCE_NEVER_PLACED"];

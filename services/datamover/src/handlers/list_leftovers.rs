@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cloud::{HostLeftover, LeftoverKey};
+use cloud::HostLeftover;
 use model::InstanceId;
 use proto::cmd::v1 as cmd;
 use proto::convert::Malformed;
@@ -59,15 +59,9 @@ async fn frozen_too_long(job: &Job) -> Result<BTreeSet<InstanceId>, Halt> {
 }
 
 fn of_host(found: HostLeftover) -> rep::HostLeftover {
-    let kind = match found.key {
-        LeftoverKey::Cut { .. } => "cut",
-        LeftoverKey::Checkpoint { .. } => "checkpoint",
-        LeftoverKey::Bitmap { .. } => "bitmap",
-        LeftoverKey::Scratch { .. } => "scratch",
-    };
     let text = |id: Option<String>| id.unwrap_or_default();
     rep::HostLeftover {
-        kind: kind.to_owned(),
+        kind: found.key.kind().to_owned(),
         instance_id: text(found.key.instance().map(|id| id.to_string())),
         snapshot_id: found.key.snapshot().to_string(),
         name: found.name,

@@ -1,5 +1,6 @@
-//! Takes a transfer back: bars it, waits until nothing of it runs here, disconnects what it had connected, removes its objects and its journals. Under a lease,
-//! as the transfer had: after a purge another transfer of the same snapshot may come, with objects of the same names.
+//! Takes a transfer back: bars it, waits until nothing of it runs here, disconnects what it had connected, removes its objects
+//! and its journals. Under a lease, as the transfer had: after a purge another transfer of the same snapshot may come, with
+//! objects of the same names.
 
 use async_trait::async_trait;
 use model::{JobId, LineageId, SnapshotId, TargetId};

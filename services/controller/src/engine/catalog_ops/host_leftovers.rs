@@ -3,6 +3,7 @@
 use catalog::{SagaRow, SnapshotRow};
 use model::{HostName, InstanceId, Owner, SnapshotId, SnapshotState, WorkloadState};
 
+use super::leftovers::{NO_SAGA, why};
 use super::{OpCtx, OpError, OpResult};
 use crate::sagas::catalog_op::CatalogAnswer;
 use crate::sagas::leftover_sweep::hosts::{HostKind, HostLeftover, HostThing};
@@ -20,9 +21,6 @@ enum Known {
         why: &'static str,
     },
 }
-
-const NO_SAGA: &str =
-    "no saga of this catalog made it: is it another Holdfast's, or of a catalog that was lost?";
 
 const MAYBE_MEANT: &str = "whoever froze it may have meant it: a person decides whether it is thawed";
 
@@ -108,8 +106,7 @@ async fn judge_of_snapshot(ctx: &mut OpCtx<'_>, thing: &HostThing, id: SnapshotI
 
 fn over(ctx: &OpCtx<'_>, saga: &SagaRow, owner: Option<Owner>) -> Known {
     let Some(ended_at) = saga.finished_at else { return Known::InUse };
-    let why = format!("its saga {} ({}) ended {} at {ended_at}", saga.id, saga.kind, saga.phase);
-    Known::Over { owner, age_seconds: ctx.tx.now().since(ended_at).as_secs(), why }
+    Known::Over { owner, age_seconds: ctx.tx.now().since(ended_at).as_secs(), why: why(saga, ended_at) }
 }
 
 /// Whether a saga holds the workload that the instance is in now.

@@ -1,6 +1,6 @@
 //! Which of the things that bear a tag nothing needs any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use catalog::{KeptBaseRow, SagaRow};
 use model::{Owner, RestoreId, RestoreState, SagaId, Timestamp, WorkloadId};
@@ -12,6 +12,10 @@ use crate::sagas::catalog_op::CatalogAnswer;
 use crate::sagas::leftover_sweep::{Kind, Leftover, Tagged};
 use crate::sagas::snapshot_create::SnapshotCreate;
 
+/// Why a thing is left alone that nothing here knows.
+pub(super) const NO_SAGA: &str =
+    "no saga of this catalog made it: is it another Holdfast's, or of a catalog that was lost?";
+
 pub(super) async fn judge(
     ctx: &mut OpCtx<'_>,
     age_min_seconds: u64,
@@ -20,7 +24,7 @@ pub(super) async fn judge(
 ) -> OpResult {
     let bases = ctx.tx.list_kept_bases(None).await?;
     let kept: BTreeSet<&str> = bases.iter().map(|row| row.base.tag.as_str()).collect();
-    let mut leftovers = needless_bases(ctx, &bases, found).await?;
+    let mut leftovers = refused_bases(ctx, &bases, found).await?;
     for (owner, thing) in found.iter().filter(|(_, thing)| !kept.contains(thing.tag.as_str())) {
         let leftover = |age_seconds, why: String, may_be_removed| Leftover {
             owner: owner.clone(),
@@ -35,8 +39,7 @@ pub(super) async fn judge(
         };
         match saga {
             None => {
-                let why = "no saga of this catalog made it: is it another Holdfast's, or of a catalog that was lost?";
-                leftovers.push(leftover(None, why.to_owned(), false));
+                leftovers.push(leftover(None, NO_SAGA.to_owned(), false));
             }
             Some(saga) => {
                 let Some(ended_at) = saga.finished_at else { continue };
@@ -53,30 +56,32 @@ pub(super) async fn judge(
 }
 
 /// Bases that the cloud did not let go of: named, and left to `base_keeper`, which tries again.
-async fn needless_bases(
+async fn refused_bases(
     ctx: &mut OpCtx<'_>,
     bases: &[KeptBaseRow],
     found: &[(Owner, Tagged)],
 ) -> Result<Vec<Leftover>, OpError> {
-    let workloads: BTreeSet<WorkloadId> = bases.iter().map(|row| row.workload_id).collect();
-    let kept: BTreeSet<&str> = bases.iter().map(|row| row.base.tag.as_str()).collect();
-    let mut leftovers = Vec::new();
-    for workload in workloads {
-        let refused = refused_releases(ctx.tx, workload).await?;
-        for (owner, thing) in found.iter().filter(|(_, thing)| kept.contains(thing.tag.as_str())) {
-            let Some(RefusedRelease { ended_at, why }) = refused.get(&thing.tag) else { continue };
-            leftovers.push(Leftover {
-                owner: owner.clone(),
-                thing: thing.clone(),
-                age_seconds: Some(ctx.tx.now().since(*ended_at).as_secs()),
-                why: format!(
-                    "no snapshot will build on it, and it could not be removed: {why}; that is tried again by itself"
-                ),
-                may_be_removed: false,
-            });
-        }
+    let mut refused = BTreeMap::new();
+    for workload in bases.iter().map(|row| row.workload_id).collect::<BTreeSet<WorkloadId>>() {
+        refused.extend(refused_releases(ctx.tx, workload).await?);
     }
-    Ok(leftovers)
+    // Others went when they were tried again.
+    let kept = bases.iter().filter_map(|row| Some((&row.base.tag, refused.get(&row.base.tag)?)));
+    let kept: BTreeMap<&String, &RefusedRelease> = kept.collect();
+    let now = ctx.tx.now();
+    let tell = |(owner, thing): &(Owner, Tagged)| {
+        let RefusedRelease { ended_at, why } = kept.get(&thing.tag)?;
+        Some(Leftover {
+            owner: owner.clone(),
+            thing: thing.clone(),
+            age_seconds: Some(now.since(*ended_at).as_secs()),
+            why: format!(
+                "no snapshot will build on it, and it could not be removed: {why}; that is tried again by itself"
+            ),
+            may_be_removed: false,
+        })
+    };
+    Ok(found.iter().filter_map(tell).collect())
 }
 
 /// The first part of a tag.
@@ -100,7 +105,7 @@ fn is_never_meant(saga: &SagaRow) -> bool {
     saga.kind == SnapshotCreate::KIND && saga.phase != Phase::Abandoned.as_str()
 }
 
-fn why(saga: &SagaRow, ended_at: Timestamp) -> String {
+pub(super) fn why(saga: &SagaRow, ended_at: Timestamp) -> String {
     format!("its saga {} ({}) ended {} at {ended_at}", saga.id, saga.kind, saga.phase)
 }
 

@@ -8,7 +8,7 @@ use model::Failure;
 use serde::{Deserialize, Serialize};
 
 use super::Facts;
-use crate::sagas::remote::{Codes, Remote, Tolerance};
+use crate::sagas::remote::{Remote, Tolerance};
 use crate::sagas::{Output, budget};
 
 /// Something that stays where it is.
@@ -22,11 +22,7 @@ pub(super) struct GivenOver {
 
 /// A removal that the saga does not wait for without end.
 pub(super) fn removal(remote: Remote) -> Remote {
-    remote.tolerating(Tolerance {
-        attempts_max: budget::REMOVAL_ATTEMPTS,
-        codes: Codes::AllBut(&[]),
-        instead: None,
-    })
+    remote.tolerating(Tolerance::of_all(budget::REMOVAL_ATTEMPTS))
 }
 
 impl Facts {

@@ -21,7 +21,7 @@ use super::round::{self, Round, RoundFacts};
 use super::transfer::purge_transfer;
 use super::{Ctx, Facts, Params, SnapshotCreate};
 use crate::sagas::catalog_op::InstanceFailure;
-use crate::sagas::remote::{Codes, Remote, Tolerance};
+use crate::sagas::remote::{Remote, Tolerance};
 use crate::sagas::{Output, budget, records};
 
 /// When in a round an instance failed, in the order of the steps.
@@ -132,11 +132,7 @@ pub(super) fn may_leave_out(ctx: &Ctx, place: Branch) -> bool {
 
 /// Work for an instance that may be left out once it failed for good.
 pub(super) fn may_fail(ctx: &Ctx, place: Branch, attempts_max: u32, remote: Remote) -> Remote {
-    if may_leave_out(ctx, place) {
-        remote.tolerating(Tolerance { attempts_max, codes: Codes::AllBut(&[]), instead: None })
-    } else {
-        remote
-    }
+    if may_leave_out(ctx, place) { remote.tolerating(Tolerance::of_all(attempts_max)) } else { remote }
 }
 
 // purge_left_out_transfers

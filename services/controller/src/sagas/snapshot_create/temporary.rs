@@ -109,13 +109,13 @@ pub(super) fn create_temporary_volumes(round: Round) -> Step<SnapshotCreate> {
         .deadline(budget::CLOUD_CALL_DEADLINE)
 }
 
-/// Deletes what `create_temporary_volumes` made for a volume of the round, and ends its attachment first.
 /// For people: which one it is.
 pub(super) fn subject(known: &RoundFacts, branch: Branch) -> String {
     let disk = known.attached(Stage::CreateTemporaryVolumes)[usize::from(branch)];
     format!("the temporary volume of {}", disk.subject())
 }
 
+/// Deletes what `create_temporary_volumes` made for a volume of the round, and ends its attachment first.
 pub(super) fn delete(ctx: &Ctx, round: Round, branch: Branch) -> Remote {
     let known = ctx.facts.round(round);
     let disk = known.attached(Stage::CreateTemporaryVolumes)[usize::from(branch)];

@@ -10,18 +10,12 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, open};
 
-/// NONBLOCK: a named pipe that lies where a disk should be must not hang us.
-const FLAGS: OFlags = OFlags::RDONLY
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC)
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::NOCTTY);
-const MAGIC: u32 = 0x5146_49fb; // "QFI\xfb"
+use crate::qcow2_header::{EXTENSION_END, INCOMPATIBLE_DATA_FILE, MAGIC};
+use crate::source_file::FLAGS;
+
 /// Where the header's fields lie. Units: bytes.
 const INCOMPATIBLE_AT: usize = 72;
 const HEADER_LENGTH_AT: usize = 100;
-const INCOMPATIBLE_DATA_FILE: u64 = 1 << 2;
-const EXTENSION_END: u32 = 0;
 const EXTENSION_BITMAPS: u32 = 0x2385_2875;
 /// Header and extensions lie in the first cluster; those of ours are some hundred bytes long.
 const HEADER_MAX: usize = 64 << 10;
@@ -30,11 +24,11 @@ const DIRECTORY_MAX: u64 = 1 << 20;
 /// An entry without its name.
 const ENTRY_LENGTH: usize = 24;
 
-/// The names, in the order of the file; none of a file of another kind, or that is damaged.
+/// The names of the bitmaps in a file, in its order; none of a file of another kind, or that is damaged.
 ///
 /// Errors: the file cannot be read. One that keeps its data in another file is refused: nobody must open that.
-pub(crate) fn bitmaps(path: &Path) -> io::Result<Vec<String>> {
-    let file = File::from(open(path, FLAGS, Mode::empty())?);
+pub fn qcow2_bitmaps(path: &Path) -> io::Result<Vec<String>> {
+    let file = File::from(open(path, OFlags::RDONLY | FLAGS, Mode::empty())?);
     let header = read_at(&file, 0, HEADER_MAX)?;
     let Some((count, length, offset)) = directory_of(&header)? else { return Ok(Vec::new()) };
     let length = usize::try_from(length.min(DIRECTORY_MAX)).unwrap_or_default();
@@ -132,11 +126,11 @@ mod tests {
     #[test]
     fn the_bitmaps_that_qemu_wrote_are_read_in_its_order() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(bitmaps(&make(dir.path(), &[])).unwrap(), Vec::<String>::new());
+        assert_eq!(qcow2_bitmaps(&make(dir.path(), &[])).unwrap(), Vec::<String>::new());
         let names = ["holdfast-1", "b", "somebody else's bitmap"];
-        assert_eq!(bitmaps(&make(dir.path(), &names)).unwrap(), names);
+        assert_eq!(qcow2_bitmaps(&make(dir.path(), &names)).unwrap(), names);
         std::fs::write(dir.path().join("raw"), b"no image").unwrap();
-        assert_eq!(bitmaps(&dir.path().join("raw")).unwrap(), Vec::<String>::new());
+        assert_eq!(qcow2_bitmaps(&dir.path().join("raw")).unwrap(), Vec::<String>::new());
     }
 
     #[test]
@@ -147,9 +141,9 @@ mod tests {
         bytes[INCOMPATIBLE_AT + 7] |= 4;
         let other = dir.path().join("other");
         std::fs::write(&other, bytes).unwrap();
-        assert_eq!(bitmaps(&other).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(qcow2_bitmaps(&other).unwrap_err().kind(), io::ErrorKind::InvalidData);
         std::os::unix::fs::symlink(&path, dir.path().join("link")).unwrap();
-        bitmaps(&dir.path().join("link")).unwrap_err();
+        qcow2_bitmaps(&dir.path().join("link")).unwrap_err();
     }
 
     proptest! {
