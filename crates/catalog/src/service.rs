@@ -49,8 +49,7 @@ impl Tx {
     /// Notes a service with all it says of itself; it is seen now.
     pub async fn upsert_service(&mut self, sign: &ServiceSign) -> Result<()> {
         let now = self.now();
-        let pools = join(&sign.pools);
-        let capabilities = sign.capabilities.as_ref().map(|words| words.join(" "));
+        let (pools, capabilities) = sign.lists();
         let (boot_id, version) = (sign.boot_id.as_str(), sign.version.as_deref());
         let update = values![
             boot_id,
@@ -66,6 +65,14 @@ impl Tx {
         if self.swap(&UPDATE_SERVICE, update).await? {
             return Ok(());
         }
+        self.insert_service(sign).await
+    }
+
+    /// Notes a service of which nothing is known; where something is, that stays.
+    pub async fn insert_service(&mut self, sign: &ServiceSign) -> Result<()> {
+        let now = self.now();
+        let (pools, capabilities) = sign.lists();
+        let (boot_id, version) = (sign.boot_id.as_str(), sign.version.as_deref());
         let insert =
             values![sign.kind, &sign.host, boot_id, version, &pools, capabilities.as_deref(), now, now];
         match self.execute(&INSERT_SERVICE, insert).await {
@@ -89,6 +96,13 @@ impl Tx {
     /// Forgets what was not seen since; gives how many.
     pub async fn forget_services(&mut self, not_seen_since: Timestamp) -> Result<u64> {
         self.execute(&FORGET_SERVICES, values![not_seen_since]).await
+    }
+}
+
+impl ServiceSign {
+    /// Pools and capabilities as the columns have them.
+    fn lists(&self) -> (String, Option<String>) {
+        (join(&self.pools), self.capabilities.as_ref().map(|words| words.join(" ")))
     }
 }
 

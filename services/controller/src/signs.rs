@@ -89,18 +89,19 @@ impl Signs {
         if self.is_fresh(kind, host, &boot_id) {
             return Ok(());
         }
-        // Datamovers register; what a registration said stays until the next.
-        if kind == ServiceKind::Datamover {
-            let mut tx = self.catalog.begin().await?;
-            let known = tx.see_service(kind, host).await?;
-            tx.commit().await?;
-            if known {
-                self.remember(kind, host, boot_id);
-                return Ok(());
-            }
-        }
         let (host, pools) = (host.clone(), Vec::new());
-        self.note(ServiceSign { kind, host, boot_id, version: None, pools, capabilities: None }).await
+        let sign = ServiceSign { kind, host, boot_id, version: None, pools, capabilities: None };
+        if kind != ServiceKind::Datamover {
+            return self.note(sign).await;
+        }
+        // Datamovers register; what a registration said stays until the next, also one that comes at this very moment.
+        let mut tx = self.catalog.begin().await?;
+        if !tx.see_service(kind, &sign.host).await? {
+            tx.insert_service(&sign).await?;
+        }
+        tx.commit().await?;
+        self.remember(kind, &sign.host, sign.boot_id);
+        Ok(())
     }
 
     /// Notes this controller, and forgets who was not seen for a month.

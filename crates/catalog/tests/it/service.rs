@@ -43,3 +43,32 @@ async fn a_service_counts_as_started_anew_only_when_its_boot_changes() {
         catalog.close().await;
     }
 }
+
+#[tokio::test]
+async fn a_first_heartbeat_takes_nothing_of_a_registration_away() {
+    for fixture in start_both().await {
+        let mut tx = fixture.catalog.begin().await.unwrap();
+        let bare = ServiceSign {
+            kind: ServiceKind::Datamover,
+            host: "node-1".parse().unwrap(),
+            boot_id: "one".to_owned(),
+            version: None,
+            pools: Vec::new(),
+            capabilities: None,
+        };
+        let registered = ServiceSign {
+            version: Some("1.2.3".to_owned()),
+            pools: vec!["ceph".parse().unwrap()],
+            capabilities: Some(vec!["examine".to_owned()]),
+            ..bare.clone()
+        };
+        tx.insert_service(&bare).await.unwrap();
+        assert_eq!(tx.list_services().await.unwrap()[0].capabilities, None);
+        tx.upsert_service(&registered).await.unwrap();
+        tx.insert_service(&bare).await.unwrap();
+        let rows = tx.list_services().await.unwrap();
+        assert_eq!(rows.len(), 1);
+        assert_eq!((&rows[0].version, &rows[0].pools), (&registered.version, &registered.pools));
+        assert_eq!(rows[0].capabilities, registered.capabilities);
+    }
+}
