@@ -107,6 +107,9 @@ C
         >"$STATE/etc/libvirtd.conf"
     mkdir -p /run/libvirt
     start virtlogd virtlogd
+    # As udev does. Where qemu's user may not open what root may, libvirt believes no answer of qemu's for longer than one question:
+    # it asks anew for each, and a server takes 70 s to start.
+    [ ! -c /dev/kvm ] || chgrp kvm /dev/kvm || log "/dev/kvm stays as it is"
     start libvirtd libvirtd -f "$STATE/etc/libvirtd.conf"
     await 120 libvirtd virsh -q -c qemu:///system version
     if ! virsh -q -c qemu:///system secret-list | grep "$RBD_SECRET" >/dev/null; then
