@@ -12,6 +12,11 @@ use crate::job_xml;
 use crate::leftovers::qcow2_files;
 use crate::tool::Tool;
 
+/// File systems whose files no other host has open: ext2 to ext4, XFS, Btrfs, ZFS, F2FS, tmpfs, and an overlay of these. Source:
+/// `linux/magic.h`.
+const OF_ONE_HOST: [u32; 7] =
+    [0xEF53, 0x5846_5342, 0x9123_683E, 0x2FC1_2FC1, 0xF2F5_2010, 0x0102_1994, 0x794C_7630];
+
 /// A bitmap's blocks are given back: milliseconds, on a file system that answers.
 const REMOVAL_MAX: Duration = Duration::from_secs(60);
 const ANSWER_MAX: ByteCount = ByteCount::mib(1);
@@ -51,7 +56,8 @@ impl Cuts {
 
     /// Removes such bitmaps from the files of an instance that does not run: for what has no next cut. The tool takes qemu's
     /// lock of the file, so it is refused once the instance is started; and for the milliseconds that it holds it, a start is.
-    /// What is refused stays for the next look.
+    /// What is refused stays for the next look, and so does what lies on a file system that other hosts may share: there the instance
+    /// may run elsewhere by now, and a lock is not always seen.
     pub(crate) async fn drop_from_files(&self, turn: &mut Turn) -> Result<(), Error> {
         let instance = turn.instance;
         let mut superseded = turn.record.superseded();
@@ -63,6 +69,10 @@ impl Cuts {
             return Ok(());
         }
         for (device, path) in qcow2_files(&domain) {
+            if !is_of_one_host(path) {
+                tracing::info!(instance_id = %instance, disk = %device, "records of changes stay in a file that other hosts may share, until its next cut");
+                return Ok(());
+            }
             let there = match disk::qcow2_bitmaps(path) {
                 Ok(there) => there,
                 Err(error) => {
@@ -174,6 +184,12 @@ pub(crate) fn snapshot_of(name: &str) -> Option<SnapshotId> {
     (checkpoint_name(snapshot) == name).then_some(snapshot)
 }
 
+/// Whether no other host can have the file open; not, where that cannot be told.
+fn is_of_one_host(path: &Path) -> bool {
+    // The width of the kind is the platform's; all of the known ones fit.
+    rustix::fs::statfs(path).is_ok_and(|of| u32::try_from(of.f_type).is_ok_and(|kind| OF_ONE_HOST.contains(&kind)))
+}
+
 /// The format is told, what the header names as a backing file is not opened, and a file with its data elsewhere was refused by
 /// our own reader.
 async fn remove_from_file(path: &Path, name: &str) -> Result<(), Error> {
@@ -191,4 +207,17 @@ fn is_unknown(error: &Error) -> bool {
 /// libvirt's word for a bitmap that was lost, as by a crash of the host or a rebuild. It is that of `LC_ALL=C`.
 fn is_lost(error: &Error) -> bool {
     matches!(error, Error::ToolRefused { said, .. } if said.contains("not found in backing chain"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_that_is_not_known_may_be_shared() {
+        let local = tempfile::tempdir().unwrap();
+        assert!(is_of_one_host(local.path()));
+        assert!(!is_of_one_host(Path::new("/proc/self/status")));
+        assert!(!is_of_one_host(&local.path().join("not there")));
+    }
 }

@@ -14,6 +14,8 @@ use crate::engine::{self, Engine};
 
 /// Timers per look; more come with the next.
 const BATCH: u32 = 500;
+/// So many that rest are looked past; more than any site has sagas at once.
+const RESTING_MAX: u32 = 100_000;
 /// A timer whose handling failed is left alone for so long: it would fail at each look.
 const REST: Duration = Duration::from_secs(60);
 
@@ -42,7 +44,9 @@ async fn look(
     resting: &mut Resting,
 ) -> Result<(), engine::Error> {
     drill::maybe_panic("timer_keeper");
-    let due = catalog.read().await?.due_timers(clock.now(), BATCH).await?;
+    // Those that rest are the longest due: they must not fill the look.
+    let resting_count = u32::try_from(resting.0.len()).unwrap_or(u32::MAX).min(RESTING_MAX);
+    let due = catalog.read().await?.due_timers(clock.now(), BATCH + resting_count).await?;
     let tell = |timer| {
         let engine = engine.clone();
         async move { engine.timer_due(timer).await.map(drop) }
