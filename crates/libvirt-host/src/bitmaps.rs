@@ -187,7 +187,8 @@ pub(crate) fn snapshot_of(name: &str) -> Option<SnapshotId> {
 /// Whether no other host can have the file open; not, where that cannot be told.
 fn is_of_one_host(path: &Path) -> bool {
     // The width of the kind is the platform's; all of the known ones fit.
-    rustix::fs::statfs(path).is_ok_and(|of| u32::try_from(of.f_type).is_ok_and(|kind| OF_ONE_HOST.contains(&kind)))
+    rustix::fs::statfs(path)
+        .is_ok_and(|of| u32::try_from(of.f_type).is_ok_and(|kind| OF_ONE_HOST.contains(&kind)))
 }
 
 /// The format is told, what the header names as a backing file is not opened, and a file with its data elsewhere was refused by

@@ -156,7 +156,8 @@ impl Estate {
 
 /// What a hypervisor and a guest know of us, and whether the guest goes on.
 fn on_host(server: &str) -> Result<Vec<String>> {
-    let state = state(server)?;
+    // Why it runs is its user's affair: booted, or unpaused.
+    let state = state(server)?.split(" (").next().unwrap_or_default().to_owned();
     let mut lines = vec![format!("{server}: {state}")];
     if state.starts_with("running") {
         lines.push(format!("{server}: job {}", virsh(&["domjobinfo", server])?.trim()));

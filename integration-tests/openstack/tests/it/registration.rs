@@ -1,10 +1,15 @@
 //! `holdfast-controller register` against the cloud's Keystone, under names of the test's own.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use controller::register::{Registration, register};
+use integration_tests::wait::until_async;
 use openstack::{Auth, Config, Domain, Interface, Named, Scope, Session};
 use openstack_tests::lab::Lab;
 use runtime::Entropy;
+
+const LOGIN_MAX: Duration = Duration::from_secs(10);
 
 /// Everything by one name, so that it is found again.
 fn make_order(name: &str, password_file: std::path::PathBuf) -> Registration {
@@ -101,7 +106,11 @@ async fn walk(config: &Config, session: &Session, order: &Registration) -> Resul
     let auth = Auth::password(config.auth.url().as_str(), user, password.trim().into(), scope)?;
     let own = session.with_auth(auth);
     let admin = session.token().await?;
-    let seen = own.keystone().validate_token(admin.secret()).await?.context("a good token")?;
+    // Keystone revokes what was issued in the very second of a new password, too.
+    let seen = until_async(LOGIN_MAX, "the new password's token holds", async || {
+        Ok(own.keystone().validate_token(admin.secret()).await.ok().flatten())
+    });
+    let seen = seen.await?;
     ensure!(seen.has_role("admin") && !own.token().await?.info.has_role("admin"));
 
     let rival = Registration { service_name: "another".to_owned(), ..order.clone() };
