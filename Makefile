@@ -3,14 +3,13 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/holdfast/target
 export CARGO_TERM_COLOR ?= auto
 CARGO ?= cargo
 
-.PHONY: help deps deps-test build fmt lint test unit it demo clean-demo soak update cloud-up cloud-test cloud-test-all cloud-down
+.PHONY: help claim deps deps-test build fmt lint test unit it demo clean-demo soak update cloud-up cloud-test cloud-test-all cloud-down
 
 help: ## Shows this text
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Cargo goes by times: where clones share one folder of build output, what another one built later counts as this one's, and its tests
 # test the other tree. So the folder knows whose it is.
-.PHONY: claim
 claim:
 	@mkdir -p "$(CARGO_TARGET_DIR)"
 	@[ "$$(cat "$(CARGO_TARGET_DIR)/tree" 2>/dev/null)" = "$(CURDIR)" ] || \

@@ -62,10 +62,12 @@ impl Tx {
             sign.kind,
             &sign.host
         ];
-        if self.swap(&UPDATE_SERVICE, update).await? {
+        if self.swap(&UPDATE_SERVICE, update.clone()).await? {
             return Ok(());
         }
-        self.insert_service(sign).await
+        self.insert_service(sign).await?;
+        // A first heartbeat may have come between the two, and says less.
+        self.swap(&UPDATE_SERVICE, update).await.map(drop)
     }
 
     /// Notes a service of which nothing is known; where something is, that stays.

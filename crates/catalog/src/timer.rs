@@ -9,7 +9,7 @@ use crate::value::{Row, Value, values};
 use crate::words::{BranchKey, JobDirection, TimerKind};
 
 /// One row of `timer`; all but `due_at` is its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TimerRow {
     pub saga_id: SagaId,
     pub step: u16,

@@ -1,6 +1,7 @@
 //! Tells the engine which timers are due. Two controllers may tell the same: the first deletes the row, and the saga's
 //! version lets one win. A saga that cannot be told, or whose definition panics, keeps no other's timers.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,7 +58,7 @@ async fn look(
 
 /// Timers whose handling failed, until when.
 #[derive(Debug, Default)]
-struct Resting(Vec<(TimerRow, Instant)>);
+struct Resting(HashMap<TimerRow, Instant>);
 
 impl Resting {
     /// Handles each on a task of its own, one after the other, but for those that failed a moment ago.
@@ -65,9 +66,9 @@ impl Resting {
     where
         F: Future<Output = Result<(), engine::Error>> + Send + 'static,
     {
-        self.0.retain(|(_, until)| *until > now);
+        self.0.retain(|_, until| *until > now);
         for timer in due {
-            if self.0.iter().any(|(resting, _)| *resting == timer) {
+            if self.0.contains_key(&timer) {
                 continue;
             }
             match tokio::spawn(tell(timer)).await {
@@ -79,7 +80,7 @@ impl Resting {
                     tracing::error!(saga_id = %timer.saga_id, %error, "a saga met a bug when its timer was due; report it. It is tried again");
                 }
             }
-            self.0.push((timer, now + REST));
+            self.0.insert(timer, now + REST);
         }
     }
 }
